@@ -44,7 +44,8 @@ struct js_at js_root(const json_t *value, enum err_code code);
 /* Steps into member `name`. 0 found; JS_ABSENT (positive) when there is none or it is null. Fails
  * when `at` is no object. */
 #define JS_ABSENT 1
-int js_member(const struct js_at *at, const char *name, struct js_at *out, struct err *err) NODISCARD;
+int js_member(const struct js_at *at, const char *name, struct js_at *out,
+              struct err *err) NODISCARD;
 int js_element(const struct js_at *at, size_t index, struct js_at *out, struct err *err) NODISCARD;
 
 /* Readers of one member. A missing member is JS_ABSENT and leaves the out-parameter alone; a member

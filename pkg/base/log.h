@@ -42,7 +42,8 @@ void log_emit(enum log_level level, const char *message, const struct log_field 
 
 #define LOG_EMIT_(level, message, ...)                                                             \
     log_emit((level), (message), (const struct log_field[]){{0}, ##__VA_ARGS__} + 1,               \
-             sizeof((const struct log_field[]){{0}, ##__VA_ARGS__}) / sizeof(struct log_field) - 1)
+             sizeof((const struct log_field[]){{0}, ##__VA_ARGS__}) / sizeof(struct log_field) -   \
+                 1)
 #define log_error(message, ...) LOG_EMIT_(LOG_LEVEL_ERROR, message, ##__VA_ARGS__)
 #define log_warning(message, ...) LOG_EMIT_(LOG_LEVEL_WARNING, message, ##__VA_ARGS__)
 #define log_info(message, ...) LOG_EMIT_(LOG_LEVEL_INFO, message, ##__VA_ARGS__)

@@ -23,13 +23,13 @@ enum yml_kind { YML_SCALAR, YML_SEQUENCE, YML_MAPPING };
 
 struct yml_node {
     enum yml_kind kind;
-    int line;   /* from 1 */
-    int column; /* from 1 */
-    bool plain; /* scalar without quotes: may be null, boolean or number */
-    struct str text;                /* scalar, NUL-terminated behind len */
-    size_t count;                   /* elements of a sequence, pairs of a mapping */
-    struct yml_node **items;        /* sequence: elements; mapping: values */
-    struct yml_node **keys;         /* mapping: scalar keys, same order as items */
+    int line;                /* from 1 */
+    int column;              /* from 1 */
+    bool plain;              /* scalar without quotes: may be null, boolean or number */
+    struct str text;         /* scalar, NUL-terminated behind len */
+    size_t count;            /* elements of a sequence, pairs of a mapping */
+    struct yml_node **items; /* sequence: elements; mapping: values */
+    struct yml_node **keys;  /* mapping: scalar keys, same order as items */
 };
 
 struct yml_file;
