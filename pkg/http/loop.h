@@ -4,7 +4,14 @@
  * that registry downloads and uploads to containerd advance side by side in one deploy worker.
  *
  * A loop belongs to one thread. Callbacks run inside http_loop_step and may start and stop transfers
- * and timers, but must not step the loop again from inside a callback.
+ * and timers, but must not step the loop again from inside a callback (ERR_INTERNAL).
+ *
+ * What is asked from inside one of libcurl's own callbacks (write, read, header) cannot be done at
+ * once, because libcurl refuses to be entered twice: adding and unpausing then take effect before the
+ * next wait, removing before http_loop_step returns. A handle removed there must live that long; who
+ * cannot promise it uses http_loop_retire.
+ *
+ * LIMITS: LOOP_CANCEL_LOOK_MS: how late a cancel flag is seen by a waiting loop that nobody wakes.
  */
 #ifndef PKG_HTTP_LOOP_H
 #define PKG_HTTP_LOOP_H
@@ -12,6 +19,8 @@
 #include <curl/curl.h>
 
 #include "pkg/base/op.h"
+
+#define LOOP_CANCEL_LOOK_MS 200
 
 struct http_loop;
 
@@ -24,11 +33,19 @@ DEFINE_FREEP(struct http_loop, http_loop_free)
 /* Called once when the transfer ended by itself; the handle is already removed from the loop. */
 typedef void http_loop_done_fn(CURL *easy, CURLcode result, void *user);
 
-/* Starts a configured handle, which stays the caller's. Uses CURLOPT_PRIVATE of the handle. */
+/* Starts a configured handle, which stays the caller's. */
 int http_loop_add(struct http_loop *loop, CURL *easy, http_loop_done_fn *done, void *user,
                   struct err *err) NODISCARD;
 /* Stops a transfer without calling its done function; unknown handles are ignored. */
 void http_loop_remove(struct http_loop *loop, CURL *easy);
+/* The same, then calls `release(user)` once libcurl has let go of the handle: at once, or, from inside
+ * one of libcurl's callbacks, before http_loop_step returns. `release` may clean the handle up. */
+typedef void http_loop_release_fn(void *user);
+void http_loop_retire(struct http_loop *loop, CURL *easy, http_loop_release_fn *release,
+                      void *user);
+/* Continues a transfer that paused, in either direction, at the next step; unlike curl_easy_pause it
+ * never calls back from inside. */
+void http_loop_unpause(struct http_loop *loop, CURL *easy);
 
 /* Calls `fire` once, `after_ms` from now, inside http_loop_step. Returns a token, 0 when out of
  * memory. */
