@@ -58,8 +58,13 @@ int reconciler_start(struct reconciler *r, struct err *err) NODISCARD;
 void reconciler_free(struct reconciler *r);
 DEFINE_FREEP(struct reconciler, reconciler_free)
 
-/* Replaces the desired state. Returns at once. */
+/* Replaces the desired state. Returns at once. Takes a reference of its own; the caller keeps (and
+ * drops) its one. */
 void reconciler_submit(struct reconciler *r, struct desired *desired);
+/* While held, no payload directory is removed: a source holds from before it exports payload
+ * directories until they were submitted. Waits while a removal is going on. */
+void reconciler_hold_payloads(struct reconciler *r);
+void reconciler_release_payloads(struct reconciler *r);
 /* Replaces the trust policy (shared, reference-free: the reconciler takes ownership). */
 void reconciler_set_policy(struct reconciler *r, struct policy *policy);
 /* Forgets back-offs and tries at once what is waiting for time (after POST /v1/sync). */
