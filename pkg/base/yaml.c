@@ -213,7 +213,7 @@ static size_t own_pairs(const struct frame *frame, struct pair *pairs,
     for (size_t i = 0; i < frame->count; i += 2) {
         struct yml_node *key = &frame->children[i]->node;
         struct yml_node *value = &frame->children[i + 1]->node;
-        if (*out_merge == NULL && is_merge_key(key)) {
+        if (is_merge_key(key)) {
             *out_merge = value;
         } else {
             pairs[used] = (struct pair){key, value, used};
@@ -280,17 +280,33 @@ static void free_pairs(struct pair **pairs)
     free(*pairs);
 }
 
-static int finish_mapping(struct builder *b, const struct frame *frame)
+/* Number of pairs that the merge key of `frame`, if there is one, brings. */
+static int count_merged(struct builder *b, const struct frame *frame, size_t *out_count)
 {
-    size_t merged = 0;
+    const struct yml_node *first = NULL;
+    *out_count = 0;
     for (size_t i = 0; i < frame->count; i += 2) {
         const struct yml_node *key = &frame->children[i]->node;
-        size_t brought = 0;
-        if (is_merge_key(key) && !merged_count(&frame->children[i + 1]->node, &brought)) {
+        if (!is_merge_key(key)) {
+            continue;
+        }
+        if (first != NULL) {
+            return fail_duplicate(b, first, key);
+        }
+        if (!merged_count(&frame->children[i + 1]->node, out_count)) {
             return err_set(b->err, ERR_DOCUMENT_SYNTAX, "%s:%d:%d: << merges mappings only",
                            b->file->name, key->line, key->column);
         }
-        merged += brought;
+        first = key;
+    }
+    return 0;
+}
+
+static int finish_mapping(struct builder *b, const struct frame *frame)
+{
+    size_t merged = 0;
+    if (count_merged(b, frame, &merged) != 0) {
+        return -1;
     }
     CLEANUP(free_pairs)
     struct pair *pairs = calloc(frame->count / 2 + merged + 1, sizeof *pairs);
