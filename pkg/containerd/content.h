@@ -55,12 +55,19 @@ int content_read(struct containerd *c, const char *digest, const struct op *op, 
 int content_write(struct containerd *c, const char *digest, struct str bytes,
                   const struct labels *labels, const struct op *op, struct err *err) NODISCARD;
 
-/* The state of ingest `ref`, which is created when there is none. 0: `out_offset_bytes` is where the
- * next byte goes (equal to `total_bytes` when only the commit is missing). CONTAINERD_EXISTS: the blob
- * is in the store, nothing to write. An ingest that another writer holds is
- * ERR_RUNTIME_UNAVAILABLE, worth a retry. */
-int content_ingest(struct containerd *c, const char *ref, const char *digest, int64_t total_bytes,
-                   const struct op *op, int64_t *out_offset_bytes, struct err *err) NODISCARD;
+/* An ingest, as its writer describes it. */
+struct content_ingest {
+    const char *ref;     /* its name; "layer-<digest>" for layers */
+    const char *digest;  /* expected at the end */
+    int64_t total_bytes; /* expected at the end */
+};
+
+/* The state of an ingest, which is created when there is none. 0: `out_offset_bytes` is where the next
+ * byte goes (equal to `total_bytes` when only the commit is missing). CONTAINERD_EXISTS: the blob is in
+ * the store, nothing to write. An ingest that another writer holds is ERR_RUNTIME_UNAVAILABLE, worth a
+ * retry. */
+int content_ingest(struct containerd *c, const struct content_ingest *ingest, const struct op *op,
+                   int64_t *out_offset_bytes, struct err *err) NODISCARD;
 /* Forgets an unfinished ingest. */
 int content_abort(struct containerd *c, const char *ref, const struct op *op,
                   struct err *err) NODISCARD;

@@ -26,9 +26,7 @@
 typedef size_t content_source_fn(char *dst, size_t room, void *user);
 
 struct content_upload_options {
-    const char *ref;    /* of the ingest */
-    const char *digest; /* expected */
-    int64_t total_bytes;
+    struct content_ingest ingest;
     int64_t offset_bytes;        /* from content_ingest: the first byte that the source gives */
     const struct labels *labels; /* of the blob; NULL: none; copied */
     content_source_fn *source;
@@ -45,7 +43,7 @@ struct content_upload;
 int content_upload_start(struct containerd *c, const struct content_upload_options *options,
                          const struct op *op, struct content_upload **out_upload,
                          struct err *err) NODISCARD;
-/* The source has bytes again. Not from inside a callback of the loop. */
+/* The source has bytes again; also from inside a callback of the loop. */
 void content_upload_wake(struct content_upload *upload);
 /* True while the source said dry and was not woken. */
 bool content_upload_is_dry(const struct content_upload *upload);

@@ -7,7 +7,7 @@
  * Events are hints: after every (re)subscription list containers and tasks, because what happened in
  * between is not told, and some of it is told twice. An exit may be told before task_start returned.
  * An idle stream wakes nothing: the reader sleeps in poll until an event, its deadline or
- * http_loop_wake (with which a cancelled reader is woken) comes.
+ * http_loop_wake comes. Whoever sets the reader's cancel flag must therefore call http_loop_wake.
  *
  * LIMITS: TASK_EVENT_MAX_BYTES per event; TASK_EVENTS_QUEUE_MAX events arrived and not yet taken.
  */
@@ -42,16 +42,16 @@ struct task_event {
 
 struct task_events;
 
-/* Subscribes to the tasks of the client's namespace; returns when the request is on its way. The daemon
- * tells nothing that happened before it got the request: task_events_open sends a version call after
- * it, so that whoever lists afterwards misses nothing. */
+/* Subscribes to the tasks of the client's namespace. Returns when the subscription is proven to be in
+ * force (an event of our own came back), so that whoever lists afterwards misses nothing. `op` is for
+ * the opening only. */
 int task_events_open(struct containerd *c, const struct op *op, struct task_events **out_events,
                      struct err *err) NODISCARD;
 void task_events_free(struct task_events *events);
 DEFINE_FREEP(struct task_events, task_events_free)
 
 /* Waits for the next event. ERR_RUNTIME_UNAVAILABLE when the stream ended (open a new one),
- * ERR_CANCELLED, ERR_TIMEOUT (the stream stays usable). */
+ * or events came faster than they were taken; ERR_CANCELLED, ERR_TIMEOUT (the stream stays usable). */
 int task_events_next(struct task_events *events, const struct op *op, struct task_event *out,
                      struct err *err) NODISCARD;
 
