@@ -9,10 +9,18 @@
  * digest); `unsigned:"accept"` with `until` (at most 90 days ahead) and `why`.
  *
  * A policy that cannot be read in full is refused in full (ERR_POLICY_INVALID, with JSON Pointer and
- * sentence); the caller keeps the last good one.
+ * sentence); the caller keeps the last good one. So is one that holds a member which the format knows
+ * and this version does not carry out (attestations, rollback, git, instance_signatures, forms, a log
+ * other than "none", signers of type keyless, notation or ssh).
  *
- * LIMITS: TRUST_POLICY_MAX_BYTES; TRUST_SIGNATURES_MAX signatures tried per artifact; payloads of
- * TRUST_PAYLOAD_MAX_BYTES.
+ * Why not, as codes: NO_RULE; NO_SIGNATURE (nothing is attached); BAD_SIGNATURE (nothing attached was
+ * made by a demanded key, or it is malformed); LIMIT; WRONG_DIGEST and WRONG_REFERENCE (a demanded key
+ * made it for something else); EXPIRED (policy, rule or key). Where several signatures fail, the one
+ * that came furthest is told; one good signature is enough whatever the others are.
+ *
+ * LIMITS: TRUST_POLICY_MAX_BYTES; TRUST_SIGNATURES_MAX signatures attached to an artifact (more are
+ * refused with LIMIT, none is tried); payloads of TRUST_PAYLOAD_MAX_BYTES; those of policy.h, rule.h
+ * and pubkey.h.
  */
 #ifndef PKG_TRUST_TRUST_H
 #define PKG_TRUST_TRUST_H

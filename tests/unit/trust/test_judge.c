@@ -10,6 +10,7 @@
     "\"c\":{\"type\":\"key\",\"file\":\"keys/c.pub\"},"                                            \
     "\"old\":{\"type\":\"key\",\"file\":\"keys/a.pub\",\"not_after\":\"2026-11-18T11:06:39Z\"},"   \
     "\"new\":{\"type\":\"key\",\"file\":\"keys/a.pub\",\"not_before\":\"2026-11-18T11:06:41Z\"},"  \
+    "\"last\":{\"type\":\"key\",\"file\":\"keys/a.pub\",\"not_after\":\"2026-11-18T11:06:40Z\"},"  \
     "\"edge\":{\"type\":\"key\",\"file\":\"keys/a.pub\",\"not_before\":\"2026-11-18T11:06:40Z\","  \
     "\"not_after\":\"2026-11-18T11:06:41Z\"}"
 
@@ -140,6 +141,7 @@ static void refusal_tells_what_came_furthest(void **state)
         {"old", "x", ERR_BAD_SIGNATURE, ""},
         {"new", "a", ERR_EXPIRED, "valid only from 2026-11-18T11:06:41"},
         {"edge", "a", ERR_NONE, ""},
+        {"last", "a", ERR_NONE, ""},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char signed_by[64];
@@ -403,16 +405,33 @@ static void manifest_that_is_none_is_a_refusal(void **state)
     }
 }
 
-static void blob_that_is_not_as_described_is_no_evidence(void **state)
+/* The signature fits what is served, so only the descriptor can tell. */
+static void blob_with_another_digest_is_no_evidence(void **state)
 {
     (void)state;
     CLEANUP(policy_freep) struct policy *policy = load_signed_by("{\"any_of\":[\"a\"]}");
     CLEANUP(shelf_done) struct shelf shelf;
     struct verdict verdict;
-    struct err err = ERR_INIT;
     shelf_init(&shelf);
     sign_all(&shelf, "a");
-    assert_int_equal(buf_append_text(&shelf.blobs[0].bytes, " ", &err), 0);
+    char *promised = strstr(shelf.layers.ptr, "\"digest\":\"") + strlen("\"digest\":\"");
+    promised[70] = promised[70] == '0' ? '1' : '0';
+    shelf.blobs[0].digest.text[70] = promised[70];
+    rig_judge(policy, &shelf, RIG_IMAGE, RIG_DIGEST, &verdict);
+    assert_code(ERR_BAD_SIGNATURE, verdict);
+    assert_non_null(strstr(verdict.reason, "size and digest of its descriptor"));
+}
+
+static void blob_with_another_size_is_no_evidence(void **state)
+{
+    (void)state;
+    CLEANUP(policy_freep) struct policy *policy = load_signed_by("{\"any_of\":[\"a\"]}");
+    CLEANUP(shelf_done) struct shelf shelf;
+    struct verdict verdict;
+    shelf_init(&shelf);
+    sign_all(&shelf, "a");
+    char *size = strstr(shelf.layers.ptr, "\"size\":") + strlen("\"size\":");
+    *size = *size == '1' ? '2' : '1';
     rig_judge(policy, &shelf, RIG_IMAGE, RIG_DIGEST, &verdict);
     assert_code(ERR_BAD_SIGNATURE, verdict);
     assert_non_null(strstr(verdict.reason, "size and digest of its descriptor"));
@@ -503,7 +522,8 @@ int main(void)
         cmocka_unit_test(registry_failure_is_no_verdict),
         cmocka_unit_test(broken_evidence_is_a_refusal),
         cmocka_unit_test(manifest_that_is_none_is_a_refusal),
-        cmocka_unit_test(blob_that_is_not_as_described_is_no_evidence),
+        cmocka_unit_test(blob_with_another_digest_is_no_evidence),
+        cmocka_unit_test(blob_with_another_size_is_no_evidence),
         cmocka_unit_test(signatures_are_bounded_in_number_and_size),
         cmocka_unit_test(counting_stops_when_the_rule_is_met),
         cmocka_unit_test(verdict_json_always_has_the_same_members),

@@ -5,6 +5,7 @@
 #include <openssl/core_names.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
+#include <openssl/x509.h>
 #include <sys/stat.h>
 
 #include "pkg/trust/pubkey.h"
@@ -161,6 +162,14 @@ static void reject_files_that_are_not_one_public_key(void **state)
     rig_write("junk.pub", STR("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"),
               0644);
     must_refuse("junk.pub", "no well-formed public key");
+    snprintf(path, sizeof(path), "%s/tail.pub", rig_dir);
+    file = fopen(path, "w");
+    unsigned char der[256] = {0};
+    unsigned char *end = der;
+    int der_len = i2d_PUBKEY(pair, &end);
+    PEM_write(file, PEM_STRING_PUBLIC, "", der, der_len + 1);
+    fclose(file);
+    must_refuse("tail.pub", "no well-formed public key");
     snprintf(path, sizeof(path), "%s/private.pem", rig_dir);
     file = fopen(path, "w");
     PEM_write_PrivateKey(file, pair, NULL, NULL, 0, NULL, NULL);
