@@ -12,6 +12,7 @@ struct http_client {
     char *key_file;
     char *proxy;
     char *no_proxy;
+    char *unix_socket;
     bool allow_plain;
     int64_t first_byte_ms;
     int64_t low_speed_ms;

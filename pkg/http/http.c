@@ -43,7 +43,8 @@ int http_client_new(struct http_loop *loop, const struct http_options *options,
         copy_text(options->cert_file, &client->cert_file, err) != 0 ||
         copy_text(options->key_file, &client->key_file, err) != 0 ||
         copy_text(options->proxy, &client->proxy, err) != 0 ||
-        copy_text(options->no_proxy, &client->no_proxy, err) != 0) {
+        copy_text(options->no_proxy, &client->no_proxy, err) != 0 ||
+        copy_text(options->unix_socket, &client->unix_socket, err) != 0) {
         return -1;
     }
     *out_client = TAKE(client);
@@ -60,6 +61,7 @@ void http_client_free(struct http_client *client)
     free(client->key_file);
     free(client->proxy);
     free(client->no_proxy);
+    free(client->unix_socket);
     free(client);
 }
 

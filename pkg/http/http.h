@@ -39,14 +39,15 @@
 #define HTTP_HEADERS_MAX_BYTES 65536
 
 struct http_options {
-    const char *ca_file;   /* PEM; NULL: the system's roots */
-    const char *cert_file; /* client certificate, PEM; NULL: none */
-    const char *key_file;  /* its key, PEM */
-    const char *proxy;     /* "http://host:port"; NULL: none, the environment is not read */
-    const char *no_proxy;  /* comma separated hosts */
-    bool allow_plain;      /* http:// is allowed; otherwise only https:// */
-    int64_t first_byte_ms; /* 0: HTTP_FIRST_BYTE_MS */
-    int64_t low_speed_s;   /* 0: HTTP_LOW_SPEED_S */
+    const char *ca_file;     /* PEM; NULL: the system's roots */
+    const char *cert_file;   /* client certificate, PEM; NULL: none */
+    const char *key_file;    /* its key, PEM */
+    const char *proxy;       /* "http://host:port"; NULL: none, the environment is not read */
+    const char *no_proxy;    /* comma separated hosts */
+    const char *unix_socket; /* talk to this socket whatever the url says; NULL: the network */
+    bool allow_plain;        /* http:// is allowed; otherwise only https:// */
+    int64_t first_byte_ms;   /* 0: HTTP_FIRST_BYTE_MS */
+    int64_t low_speed_s;     /* 0: HTTP_LOW_SPEED_S */
 };
 
 struct http_client;

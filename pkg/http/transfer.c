@@ -522,6 +522,7 @@ static int configure_peer(struct http_transfer *t, struct err *err)
     if (set_text(easy, CURLOPT_PROTOCOLS_STR, c->allow_plain ? "https,http" : "https", err) != 0 ||
         set_text(easy, CURLOPT_PROXY, c->proxy != NULL ? c->proxy : "", err) != 0 ||
         set_text(easy, CURLOPT_NOPROXY, c->no_proxy != NULL ? c->no_proxy : "", err) != 0 ||
+        set_text(easy, CURLOPT_UNIX_SOCKET_PATH, c->unix_socket, err) != 0 ||
         set_text(easy, CURLOPT_USERAGENT, "remora/" REMORA_VERSION, err) != 0) {
         return -1;
     }
