@@ -108,6 +108,22 @@ static void file_that_is_no_database_is_set_aside(void **state)
                 "this is surely not a database, but it is long enough to be one");
 }
 
+static void locked_database_is_no_broken_one(void **state)
+{
+    (void)state;
+    CLEANUP(db_freep) struct db *db = open_db(first_release, 0);
+    CLEANUP(db_freep) struct db *other = open_db(first_release, 0);
+    assert_int_equal(db_run(other, NULL, "PRAGMA busy_timeout=50", ""), 0);
+    assert_int_equal(db_begin(db, NULL), 0);
+    struct err err = ERR_INIT;
+    assert_int_equal(db_begin(other, &err), -1);
+    assert_int_equal(err.code, ERR_TIMEOUT);
+    assert_int_equal(db_commit(db, NULL), 0);
+    assert_int_equal(db_begin(other, NULL), 0);
+    db_rollback(other);
+    assert_int_equal(access(in_room("state.db.broken"), F_OK), -1);
+}
+
 static void damaged_pages_are_noticed(void **state)
 {
     (void)state;
@@ -128,6 +144,30 @@ static void damaged_pages_are_noticed(void **state)
     assert_int_equal(number(db, "SELECT count(*) FROM t"), 0);
     assert_int_equal(access(in_room("state.db.broken"), F_OK), 0);
     db_free(db);
+}
+
+static void damage_under_an_open_handle_is_reported(void **state)
+{
+    (void)state;
+    CLEANUP(db_freep) struct db *db = open_db(first_release, 0);
+    for (int64_t i = 0; i < 500; i++) {
+        char id[32];
+        snprintf(id, sizeof id, "id-%lld", (long long)i);
+        assert_int_equal(db_run(db, NULL, "INSERT INTO t VALUES(?1,?2)", "si", id, i), 0);
+    }
+    assert_int_equal(number(db, "PRAGMA wal_checkpoint(TRUNCATE)"), 0);
+    CLEANUP(close_fdp) int fd = open(in_room("state.db"), O_RDWR | O_CLOEXEC);
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    char junk[4096];
+    memset(junk, 0xA5, sizeof junk);
+    for (off_t at = 4096; at < st.st_size; at += 4096) {
+        assert_int_equal(pwrite(fd, junk, sizeof junk, at), (ssize_t)sizeof junk);
+    }
+    assert_int_equal(db_run(db, NULL, "PRAGMA shrink_memory", ""), 0);
+    struct err err = ERR_INIT;
+    assert_int_equal(db_run(db, &err, "SELECT sum(n) FROM t", ""), -1);
+    assert_int_equal(err.code, ERR_STATE_BROKEN);
 }
 
 static void truncated_file_is_set_aside(void **state)
@@ -337,7 +377,9 @@ int main(void)
         ROOM_TEST(content_survives_and_migrations_run_once),
         ROOM_TEST(newer_file_is_set_aside),
         ROOM_TEST(file_that_is_no_database_is_set_aside),
+        ROOM_TEST(locked_database_is_no_broken_one),
         ROOM_TEST(damaged_pages_are_noticed),
+        ROOM_TEST(damage_under_an_open_handle_is_reported),
         ROOM_TEST(truncated_file_is_set_aside),
         ROOM_TEST(empty_file_is_a_new_database),
         ROOM_TEST(content_that_does_not_fit_its_version_is_set_aside),
