@@ -39,7 +39,9 @@ struct compose_mount {
     enum compose_mount_kind kind;
     char *source;        /* volume: its name in the project; bind: absolute path on the card;
                             tmpfs: NULL */
-    char *target;        /* absolute path in the container */
+    bool from_payload;   /* bind: the source stands in the payload; needs no rule of the card, and is
+                            always read_only */
+    char *target;        /* absolute path in the container; mounts are sorted by it */
     bool read_only;
     uint64_t size_bytes; /* tmpfs: 0 is no limit of its own */
     uint32_t mode;       /* tmpfs: 0 is 01777 */
