@@ -90,6 +90,7 @@ static void depth_is_limited(void **state)
     memset(text + JS_DEPTH_MAX, ']', JS_DEPTH_MAX);
     text[2 * JS_DEPTH_MAX] = '\0';
     CLEANUP(js_freep) json_t *value = parse(text);
+    assert_non_null(value);
     memset(text, '[', JS_DEPTH_MAX + 1);
     memset(text + JS_DEPTH_MAX + 1, ']', JS_DEPTH_MAX + 1);
     json_t *deep = NULL;

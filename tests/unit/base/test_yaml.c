@@ -156,6 +156,7 @@ static void limits_hold_at_their_edge(void **state)
     memset(deep + YML_DEPTH_MAX, ']', YML_DEPTH_MAX);
     deep[2 * YML_DEPTH_MAX] = '\0';
     CLEANUP(yml_freep) struct yml_file *file = parse(deep);
+    assert_int_equal(yml_document_count(file), 1);
     memset(deep, '[', YML_DEPTH_MAX + 1);
     memset(deep + YML_DEPTH_MAX + 1, ']', YML_DEPTH_MAX + 1);
     refuse((struct str){deep, 2 * YML_DEPTH_MAX + 2}, ERR_LIMIT);
@@ -189,6 +190,7 @@ static void alias_does_not_get_around_the_depth_limit(void **state)
             buf_printf(&text, NULL, "- &%c [[[[[[[[[[[[[*%c]]]]]]]]]]]]]\n", 'b' + i, 'a' + i), 0);
     }
     CLEANUP(yml_freep) struct yml_file *file = parse(text.ptr); /* 1 + 13 + 13 + 20 */
+    assert_int_equal(yml_document_count(file), 1);
     assert_int_equal(buf_append_text(&text, "- [[*c]]\n", NULL), 0);
     refuse(buf_str(&text), ERR_LIMIT);
 }
