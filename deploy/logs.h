@@ -21,7 +21,8 @@ char *logs_path(const char *state_dir, const char *container_id);
 /* Makes the directory and the empty file (0640); an existing file stays as it is. */
 int logs_create(const char *state_dir, const char *container_id, struct err *err) NODISCARD;
 /* Rotates every file that is above `max_bytes`. Called by a timer; costs one stat per container. */
-int logs_rotate(const char *state_dir, uint64_t max_bytes, unsigned keep, struct err *err) NODISCARD;
+int logs_rotate(const char *state_dir, uint64_t max_bytes, unsigned keep,
+                struct err *err) NODISCARD;
 int logs_remove(const char *state_dir, const char *container_id, struct err *err) NODISCARD;
 /* The last at most `b->max` bytes of the current and older files, beginning at a line. `*out_offset`
  * receives a position for logs_follow. */
