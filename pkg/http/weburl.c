@@ -13,6 +13,8 @@
 #include <ctype.h>
 #include <curl/curl.h>
 
+#include "pkg/base/buf.h"
+
 static void url_freep(CURLU **url)
 {
     curl_url_cleanup(*url);
@@ -142,6 +144,30 @@ int weburl_resolve(const struct weburl *base, const char *location, enum err_cod
         return -1;
     }
     return weburl_take(url, code, out_url, err);
+}
+
+int weburl_add_query(struct weburl *url, const char *name, const char *value, struct err *err)
+{
+    CLEANUP(buf_done) struct buf pair = BUF_INIT(WEBURL_MAX_BYTES);
+    CLEANUP(url_freep) CURLU *parsed = curl_url();
+    if (parsed == NULL) {
+        return err_no_memory(err);
+    }
+    if (buf_printf(&pair, err, "%s=%s", name, value) != 0 ||
+        weburl_set(parsed, url->text, 0, ERR_USAGE, err) != 0) {
+        return -1;
+    }
+    if (curl_url_set(parsed, CURLUPART_QUERY, pair.ptr, CURLU_APPENDQUERY | CURLU_URLENCODE) !=
+        CURLUE_OK) {
+        return err_no_memory(err);
+    }
+    struct weburl longer = {0};
+    if (weburl_take(parsed, ERR_USAGE, &longer, err) != 0) {
+        return -1;
+    }
+    weburl_done(url);
+    *url = longer;
+    return 0;
 }
 
 bool weburl_same_origin(const struct weburl *a, const struct weburl *b)

@@ -31,6 +31,9 @@ int weburl_parse(const char *text, enum err_code code, struct weburl *out_url,
 int weburl_resolve(const struct weburl *base, const char *location, enum err_code code,
                    struct weburl *out_url, struct err *err) NODISCARD;
 void weburl_done(struct weburl *url);
+/* Appends "name=value" to the query, percent-encoded. */
+int weburl_add_query(struct weburl *url, const char *name, const char *value,
+                     struct err *err) NODISCARD;
 
 /* Same scheme, host and port. */
 bool weburl_same_origin(const struct weburl *a, const struct weburl *b);

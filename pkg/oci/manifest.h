@@ -4,8 +4,11 @@
  * manifest v2 schema 2 and its list). Strict: one kind of document only, `mediaType` equal to the
  * Content-Type, sizes in range, digests well-formed, schema 1 refused.
  *
+ * Sizes of blobs are those that the descriptors announce. Foreign `urls` and inline `data` are ignored.
+ *
  * LIMITS: MANIFEST_MAX_BYTES per document (what registries accept), MANIFEST_LAYERS_MAX layers,
- * MANIFEST_INDEX_MAX entries, an index in an index at most once.
+ * MANIFEST_INDEX_MAX entries, an index in an index at most once, IMAGE_CONFIG_STRINGS_MAX elements of
+ * one list of a configuration.
  */
 #ifndef PKG_OCI_MANIFEST_H
 #define PKG_OCI_MANIFEST_H
@@ -16,6 +19,7 @@
 #define MANIFEST_MAX_BYTES (4 * 1024 * 1024)
 #define MANIFEST_LAYERS_MAX 256
 #define MANIFEST_INDEX_MAX 1000
+#define IMAGE_CONFIG_STRINGS_MAX 4096
 #define MANIFEST_LAYER_MAX_BYTES (INT64_C(64) * 1024 * 1024 * 1024)
 
 struct descriptor {
@@ -32,6 +36,11 @@ struct platform {
 
 /* The platform that this program was built for, with the CPU's variant. */
 struct platform platform_here(void);
+/* Place of `offered` in the list of what a card with `want` can run, 0 best; -1: cannot. */
+int platform_rank(const struct platform *want, const struct platform *offered);
+#define PLATFORM_TEXT_SIZE 96
+/* "linux/arm64/v8" into `out` of PLATFORM_TEXT_SIZE bytes; returns `out`. */
+const char *platform_format(const struct platform *platform, char *out);
 
 enum manifest_kind { MANIFEST_IMAGE, MANIFEST_INDEX };
 
@@ -52,21 +61,31 @@ const struct descriptor *manifest_layer(const struct manifest *m, size_t index);
 /* Annotation of layer `index`, NULL when absent; borrowed. */
 const char *manifest_layer_annotation(const struct manifest *m, size_t index, const char *key);
 const char *manifest_annotation(const struct manifest *m, const char *key);
-/* Index: the entry for `want`, by the order of facts on variants; ERR_NO_PLATFORM names what is
- * offered. */
+/* What this manifest says it belongs to (`subject`), NULL when it says nothing. */
+const struct descriptor *manifest_subject(const struct manifest *m);
+/* Index: its entries, and their artifactType, "" when absent. */
+size_t manifest_entry_count(const struct manifest *m);
+const struct descriptor *manifest_entry(const struct manifest *m, size_t index);
+const char *manifest_entry_artifact_type(const struct manifest *m, size_t index);
+/* True where the descriptor speaks of an index; the caller then fetches it and selects again, at most
+ * once. */
+bool descriptor_is_index(const struct descriptor *descriptor);
+/* Index: the entry for `want`: os and architecture equal, the variant by platform_rank, the first of
+ * equals. Attestations and unknown/unknown are passed over. Without a match the first nested index
+ * that names no platform is taken; ERR_NO_PLATFORM otherwise names what is offered. */
 int manifest_select(const struct manifest *m, const struct platform *want,
                     struct descriptor *out_descriptor, struct err *err) NODISCARD;
 
 /* What a container needs of an image configuration. Strings belong to the value. */
 struct image_config {
     struct platform platform;
-    char **env;            /* NULL-terminated "K=V" */
-    char **entrypoint;     /* NULL-terminated; NULL when absent */
+    char **env;        /* NULL-terminated "K=V"; never NULL */
+    char **entrypoint; /* NULL-terminated; NULL when absent */
     char **cmd;
-    char *working_dir;     /* "" when absent */
-    char *user;            /* "" when absent */
-    char *stop_signal;     /* "" when absent */
-    char **volumes;        /* NULL-terminated paths */
+    char *working_dir; /* "" when absent */
+    char *user;        /* "" when absent */
+    char *stop_signal; /* "" when absent */
+    char **volumes;    /* NULL-terminated paths; never NULL */
     struct digest *diff_ids;
     size_t diff_id_count;
 };

@@ -14,7 +14,7 @@
 
 #include "pkg/oci/digest.h"
 
-#define IMAGEREF_TEXT_SIZE 512
+#define IMAGEREF_TEXT_SIZE 768
 
 struct imageref {
     char host[256];       /* "registry.example:5000" */
