@@ -7,7 +7,7 @@
  * What every container gets, asked or not: no new privileges, the default capabilities (capset.h), the
  * system call filter (seccomp.h), masked and read-only paths of /proc and /sys as containerd has them,
  * no devices but the harmless ones, own pid, ipc, uts, mount (and on cgroup v2 cgroup) namespaces,
- * 1024 (at most 524288) open files, and the agent's default limit of processes.
+ * 1024 (at most SPEC_OPEN_FILES_MAX) open files, and the agent's default limit of processes.
  *
  * Arguments as the Compose Specification says: an `entrypoint` of the service replaces the image's and
  * also drops the image's command; `command` replaces the image's command.
@@ -24,6 +24,7 @@
 #include "pkg/oci/manifest.h"
 
 #define SPEC_MAX_BYTES (1024 * 1024)
+#define SPEC_OPEN_FILES_MAX 524288
 #define SPEC_DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 struct spec_input {
@@ -35,6 +36,7 @@ struct spec_input {
     const char *cgroups_path;   /* "/remora/<id>" */
     char *const *mount_sources; /* one per service->mounts: path on the card; NULL for tmpfs */
     int64_t pids_default;       /* for services that name none; <= 0: none */
+    uint64_t open_files_max;    /* hard limit of open files, at most SPEC_OPEN_FILES_MAX; 0: that */
     const char *hosts_file;     /* bound to /etc/hosts; NULL: the image's */
     const char *resolv_file;    /* bound to /etc/resolv.conf; NULL: the image's */
 };
