@@ -303,10 +303,13 @@ static int open_once(const char *path, const char *const migrations[], struct db
     sqlite3_extended_result_codes(db->lite, 1);
     sqlite3_busy_timeout(db->lite, BUSY_TIMEOUT_MS);
     sqlite3_db_config(db->lite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    /* A file that is going to be set aside is left as it was found. */
+    sqlite3_db_config(db->lite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (exec(db, err, settings) != 0 || check_content(db, err) != 0 ||
         migrate(db, migrations, err) != 0) {
         return -1;
     }
+    sqlite3_db_config(db->lite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     *out_db = TAKE(db);
     return 0;
 }

@@ -9,8 +9,10 @@
  * meanwhile cannot lead us elsewhere. Depth costs 16 bytes a level, not a descriptor or a stack
  * frame. nftw(3) was rejected: it works on path names, which ends at PATH_MAX and follows renames.
  *
- * Mounts are refused by openat2 (RESOLVE_NO_XDEV sees bind mounts of the same file system, which a
- * comparison of device numbers does not); older kernels get the comparison.
+ * A mount point is busy and cannot be removed; something that is mounted between that attempt and the
+ * step into it, and everything mounted while a tree is measured, is refused by openat2: RESOLVE_NO_XDEV
+ * sees bind mounts of the same file system, which a comparison of device numbers does not. Kernels
+ * before 5.6 get the comparison.
  */
 #include "pkg/base/fs.h"
 
@@ -200,8 +202,8 @@ int fs_remove_tree(const char *path, struct err *err)
             return 0;
         }
     }
-    if (errno == EXDEV) {
-        return err_set(err, ERR_IO, "remove %s: something is mounted inside", path);
+    if (errno == EXDEV || errno == EBUSY) {
+        return err_set(err, ERR_IO, "remove %s: something is mounted or moves inside", path);
     }
     return err_set_errno(err, ERR_IO, errno, "remove %s", path);
 }

@@ -118,7 +118,7 @@ static void put_field(struct line *line, const struct log_field *field)
         put_escaped(line, field->text, "\"\\");
         put_text(line, "\"");
     } else {
-        put_text(line, field->text);
+        put_escaped(line, field->text, "");
     }
 }
 

@@ -2,6 +2,7 @@
 #include "testing.h"
 
 #include <string.h>
+#include <sys/wait.h>
 
 #include "pkg/base/db.h"
 
@@ -180,6 +181,44 @@ static void truncated_file_is_set_aside(void **state)
     db_free(db);
 }
 
+/* Leaves a write-ahead log behind that does not hold the first page, as a power cut would. */
+static void die_with_open_log(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct db *db = open_db(first_release, 0);
+        bool written = db_run(db, NULL, "INSERT INTO t VALUES('a',1)", "") == 0 &&
+                       db_each(db, NULL, take_number, &(int64_t){0},
+                               "PRAGMA wal_checkpoint(TRUNCATE)", "") == 0 &&
+                       db_run(db, NULL, "UPDATE t SET n=2", "") == 0;
+        _exit(written ? 0 : 1);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(access(in_room("state.db-wal"), F_OK), 0);
+}
+
+static void committed_content_survives_a_power_cut(void **state)
+{
+    (void)state;
+    die_with_open_log();
+    CLEANUP(db_freep) struct db *db = open_db(first_release, 0);
+    assert_int_equal(number(db, "SELECT n FROM t"), 2);
+}
+
+static void log_is_set_aside_with_its_file(void **state)
+{
+    (void)state;
+    die_with_open_log();
+    CLEANUP(close_fdp) int fd = open(in_room("state.db"), O_RDWR | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, "no database here", 16, 0), 16);
+    CLEANUP(db_freep) struct db *db = open_db(first_release, DB_RECREATED);
+    assert_int_equal(number(db, "SELECT count(*) FROM t"), 0);
+    assert_int_equal(access(in_room("state.db.broken"), F_OK), 0);
+    assert_int_equal(access(in_room("state.db.broken-wal"), F_OK), 0);
+}
+
 static void empty_file_is_a_new_database(void **state)
 {
     (void)state;
@@ -220,6 +259,7 @@ static void migration_is_whole_or_not_at_all(void **state)
     db_freep(&db);
     struct err err = ERR_INIT;
     assert_int_equal(db_open(in_room("state.db"), half, &db, &err), -1);
+    unlink(in_room("state.db-wal"));
     assert_int_equal(rename(in_room("state.db.broken"), in_room("state.db")), 0);
     db = open_db(first_release, 0);
     assert_int_equal(number(db, "SELECT count(*) FROM t"), 1);
@@ -381,6 +421,8 @@ int main(void)
         ROOM_TEST(damaged_pages_are_noticed),
         ROOM_TEST(damage_under_an_open_handle_is_reported),
         ROOM_TEST(truncated_file_is_set_aside),
+        ROOM_TEST(committed_content_survives_a_power_cut),
+        ROOM_TEST(log_is_set_aside_with_its_file),
         ROOM_TEST(empty_file_is_a_new_database),
         ROOM_TEST(content_that_does_not_fit_its_version_is_set_aside),
         ROOM_TEST(broken_migration_is_our_error),

@@ -9,6 +9,37 @@
 
 #include "pkg/base/fs.h"
 
+/* Before "trigger" is removed, its directory is moved to another place. */
+static bool moves_on_trigger;
+
+int __real_unlinkat(int dir_fd, const char *name, int flags);
+int __wrap_unlinkat(int dir_fd, const char *name, int flags);
+
+int __wrap_unlinkat(int dir_fd, const char *name, int flags)
+{
+    if (moves_on_trigger && strcmp(name, "trigger") == 0) {
+        moves_on_trigger = false;
+        assert_int_equal(rename(in_room("t/a/b"), in_room("keep/b")), 0);
+    }
+    return __real_unlinkat(dir_fd, name, flags);
+}
+
+static void directory_that_is_moved_meanwhile_leads_nowhere(void **state)
+{
+    (void)state;
+    assert_int_equal(fs_make_dirs(in_room("t/a/b"), 0700, NULL), 0);
+    assert_int_equal(fs_make_dirs(in_room("keep"), 0700, NULL), 0);
+    put_file(in_room("t/a/b/trigger"), "", 0600);
+    put_file(in_room("keep/file"), "precious", 0600);
+    moves_on_trigger = true;
+    struct err err = ERR_INIT;
+    assert_int_equal(fs_remove_tree(in_room("t"), &err), -1);
+    assert_false(moves_on_trigger);
+    assert_int_equal(err.code, ERR_IO);
+    assert_file(in_room("keep/file"), "precious");
+    assert_int_equal(fs_remove_tree(in_room("t"), &err), 0);
+}
+
 static void missing_path_is_no_error(void **state)
 {
     (void)state;
@@ -91,6 +122,10 @@ static int remove_around_a_mount(bool bind_mount)
         return 11;
     }
     put_file(in_room("t/m/file"), "precious", 0600);
+    uint64_t bytes = 77;
+    if (fs_tree_bytes(in_room("t"), &bytes, NULL) != 0 || bytes != 0) {
+        return 14; /* what is mounted is not part of the tree */
+    }
     struct err err = ERR_INIT;
     if (fs_remove_tree(in_room("t"), &err) != -1 || err.code != ERR_IO) {
         return 12;
@@ -157,6 +192,7 @@ static void tree_bytes_gives_up_on_a_bottomless_tree(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ROOM_TEST(directory_that_is_moved_meanwhile_leads_nowhere),
         ROOM_TEST(missing_path_is_no_error),
         ROOM_TEST(removes_files_links_and_trees),
         ROOM_TEST(removes_a_tree_deeper_than_any_path),

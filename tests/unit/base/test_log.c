@@ -145,6 +145,22 @@ static void long_line_is_cut_and_stays_one_line(void **state)
     assert_null(strstr(caught, "later"));
 }
 
+static void long_plain_value_is_cut_and_not_dropped(void **state)
+{
+    (void)state;
+    char big[3 * LOG_LINE_MAX];
+    memset(big, 'a', sizeof big - 1);
+    big[sizeof big - 1] = '\0';
+    catch_begin();
+    log_info("big", LOG_STR("v", big), LOG_STR("x", "y"));
+    log_info(big);
+    catch_end();
+    assert_int_equal(strlen(caught), 2 * LOG_LINE_MAX);
+    assert_memory_equal(event(), "info big v=aaaa", 15);
+    assert_int_equal(caught[LOG_LINE_MAX - 2], 'a');
+    assert_int_equal(caught[LOG_LINE_MAX - 1], '\n');
+}
+
 static void error_is_told_by_code_and_sentence(void **state)
 {
     (void)state;
@@ -241,6 +257,7 @@ int main(void)
         cmocka_unit_test(outside_data_cannot_forge_a_line),
         cmocka_unit_test(outside_data_cannot_forge_a_field),
         cmocka_unit_test(long_line_is_cut_and_stays_one_line),
+        cmocka_unit_test(long_plain_value_is_cut_and_not_dropped),
         cmocka_unit_test(error_is_told_by_code_and_sentence),
         cmocka_unit_test(foreign_journal_stream_is_not_ours),
 #ifdef HAVE_SYSTEMD
