@@ -159,6 +159,19 @@ void shelf_sign(struct shelf *shelf, EVP_PKEY *key, const char *digest, const ch
     shelf_sign_bytes(shelf, key, (struct str){payload, (size_t)len});
 }
 
+int shelf_manifest(const struct shelf *shelf, struct buf *out, struct err *err)
+{
+    if (shelf->manifest.len > 0) {
+        return buf_append_str(out, buf_str(&shelf->manifest), err);
+    }
+    return buf_printf(out, err,
+                      "{\"schemaVersion\":2,\"mediaType\":"
+                      "\"application/vnd.oci.image.manifest.v1+json\",\"config\":{\"mediaType\":"
+                      "\"application/vnd.oci.image.config.v1+json\",\"size\":2,\"digest\":\"%s\"},"
+                      "\"layers\":[%.*s]}",
+                      RIG_OTHER_DIGEST, STR_ARG(buf_str(&shelf->layers)));
+}
+
 static int shelf_resolve(void *user, const struct imageref *ref, struct buf *body,
                          struct descriptor *out_descriptor, struct err *err)
 {
@@ -173,17 +186,7 @@ static int shelf_resolve(void *user, const struct imageref *ref, struct buf *bod
     assert_string_equal(ref->host, "registry.example");
     assert_false(digest_is_set(&ref->digest));
     struct descriptor found = {.media_type = "application/vnd.oci.image.manifest.v1+json"};
-    if (shelf->manifest.len > 0) {
-        assert_int_equal(buf_append_str(body, buf_str(&shelf->manifest), err), 0);
-    } else {
-        assert_int_equal(
-            buf_printf(body, err,
-                       "{\"schemaVersion\":2,\"mediaType\":\"%s\",\"config\":{\"mediaType\":"
-                       "\"application/vnd.oci.image.config.v1+json\",\"size\":2,\"digest\":\"%s\"},"
-                       "\"layers\":[%.*s]}",
-                       found.media_type, RIG_OTHER_DIGEST, STR_ARG(buf_str(&shelf->layers))),
-            0);
-    }
+    assert_int_equal(shelf_manifest(shelf, body, err), 0);
     found.size_bytes = (int64_t)body->len;
     assert_int_equal(digest_of(buf_str(body), &found.digest, err), 0);
     *out_descriptor = found;

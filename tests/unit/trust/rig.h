@@ -67,6 +67,9 @@ void shelf_sign_bytes(struct shelf *shelf, EVP_PKEY *key, struct str payload);
 /* The same over a canonical payload. */
 void shelf_sign(struct shelf *shelf, EVP_PKEY *key, const char *digest, const char *reference);
 
+/* Appends the manifest that a registry would serve. */
+int shelf_manifest(const struct shelf *shelf, struct buf *out, struct err *err);
+
 struct evidence_source shelf_source(struct shelf *shelf);
 
 /* Judges `image` that resolved to `digest`, of kind "image" at RIG_NOW. */
