@@ -83,6 +83,21 @@ static int name_refs(struct gitrepo *repo, struct err *err)
     return 0;
 }
 
+/* "<path>.new", where a fresh clone grows; whatever is there is removed. */
+static int fresh_path(const struct gitrepo *repo, char **out_path, struct err *err)
+{
+    CLEANUP(free_charp) char *path = NULL;
+    if (asprintf(&path, "%s.new", repo->path) < 0) {
+        path = NULL;
+        return err_no_memory(err);
+    }
+    if (fs_remove_tree(path, err) < 0) {
+        return -1;
+    }
+    *out_path = TAKE(path);
+    return 0;
+}
+
 int gitrepo_ready(struct gitrepo *repo, struct err *err)
 {
     return repo->copy.repo != NULL ? 0 : copy_open(repo->path, &repo->copy, err);
@@ -98,13 +113,14 @@ int gitrepo_open(const char *path, const struct gitrepo_options *options, struct
     if (repo == NULL) {
         return err_no_memory(err);
     }
+    CLEANUP(free_charp) char *leftover = NULL;
     repo->path = str_dup(str_of(path));
     if (repo->path == NULL) {
         return err_no_memory(err);
     }
     if (gitlib_init(err) < 0 || copy_options(options, &repo->options, err) < 0 ||
         name_refs(repo, err) < 0 || transport_init(&repo->transport, &repo->options, err) < 0 ||
-        gitrepo_ready(repo, err) < 0) {
+        fresh_path(repo, &leftover, err) < 0 || gitrepo_ready(repo, err) < 0) {
         return -1;
     }
     *out_repo = TAKE(repo);
@@ -305,13 +321,9 @@ static int fetch_into(struct gitrepo *repo, struct copy *copy, const struct op *
 static int clone_again(struct gitrepo *repo, const struct op *op, git_oid *out_oid, struct err *err)
 {
     CLEANUP(free_charp) char *path = NULL;
-    if (asprintf(&path, "%s.new", repo->path) < 0) {
-        path = NULL;
-        return err_no_memory(err);
-    }
-    log_debug("cloning again", LOG_STR("path", repo->path));
     CLEANUP(copy_done) struct copy fresh = {0};
-    if (fs_remove_tree(path, err) < 0 || copy_open(path, &fresh, err) < 0) {
+    log_debug("cloning again", LOG_STR("path", repo->path));
+    if (fresh_path(repo, &path, err) < 0 || copy_open(path, &fresh, err) < 0) {
         return -1;
     }
     if (fetch_into(repo, &fresh, op, out_oid, err) < 0) {

@@ -8,16 +8,25 @@
  * submodules and filters are refused where they are met.
  *
  * A fetch first reads the ref advertisement; when the branch stands where it stood, that was all
- * (GITREPO_UNCHANGED). A copy that cannot be read is removed and cloned again. The copy on disk is
- * held below `disk_max_bytes` by cloning again when packs pile up, and a remote that sends more is cut
- * off (ERR_LIMIT).
+ * (GITREPO_UNCHANGED), and nothing is written. Only the branch is fetched, with its whole history and
+ * no tags (a local path brings the objects of other branches along, but no references to them). A copy
+ * that cannot be read is cloned again. The copy on disk is held below `disk_max_bytes` by cloning again
+ * when packs pile up, and a remote that sends more is cut off (ERR_LIMIT). Cloning again happens at
+ * "<path>.new", which is then swapped in: for that moment the disk holds both.
+ *
+ * https: credentials are read from their file for each request; a redirect is followed only for the
+ * advertisement, within the same origin. ssh: the host key must be in `known_hosts_file` (host written
+ * out or hashed; markers and patterns match nothing); Ed25519 and ECDSA, no SHA-1; the private key has
+ * no passphrase and is readable by its owner only.
  *
  * A handle belongs to one thread. Errors: ERR_SOURCE_UNREACHABLE (with the cause in the text),
- * ERR_UNAUTHORIZED, ERR_TLS, ERR_LIMIT, ERR_SOURCE_INVALID, ERR_NOT_FOUND (no such branch or file),
- * ERR_DISK_FULL, ERR_TIMEOUT, ERR_CANCELLED.
+ * ERR_UNAUTHORIZED, ERR_TLS (also for a host key that changed), ERR_LIMIT, ERR_SOURCE_INVALID,
+ * ERR_NOT_FOUND (no such branch, commit or file), ERR_CONFIG_INVALID (options, credentials, a host
+ * that is not known), ERR_IO (the copy is damaged: the next fetch clones again), ERR_DISK_FULL,
+ * ERR_TIMEOUT, ERR_CANCELLED, ERR_USAGE (not an object name).
  *
- * LIMITS: GITREPO_FILE_MAX_BYTES per file read, GITREPO_TREE_MAX entries per directory,
- * GITREPO_DISK_MAX_BYTES by default.
+ * LIMITS: GITREPO_FILE_MAX_BYTES per file read, GITREPO_TREE_MAX entries per directory, 64 directories
+ * deep, 200000 files per commit, 50000 per export, GITREPO_DISK_MAX_BYTES by default.
  */
 #ifndef PKG_GIT_GITREPO_H
 #define PKG_GIT_GITREPO_H
@@ -80,14 +89,16 @@ typedef int gitrepo_entry_fn(const struct gitrepo_entry *entry, void *user, stru
  * there is no such directory; ERR_SOURCE_INVALID for links and submodules in it. */
 int gitrepo_list(struct gitrepo *repo, const char *oid, const char *path, gitrepo_entry_fn *each,
                  void *user, struct err *err) NODISCARD;
-/* Reads one file, at most `b->max` bytes. */
+/* Reads one file, at most `b->max` bytes. ERR_SOURCE_INVALID for links, submodules, and files that a
+ * .gitattributes above them filters or re-encodes; ERR_NOT_FOUND also for a directory. */
 int gitrepo_read(struct gitrepo *repo, const char *oid, const char *path, struct buf *b,
                  struct err *err) NODISCARD;
 /* Oid of the tree or blob at `path`: changes exactly when the content does. */
 int gitrepo_path_oid(struct gitrepo *repo, const char *oid, const char *path,
                      char out_oid[GITREPO_OID_SIZE], struct err *err) NODISCARD;
 /* Writes directory `path` with everything beneath it into the existing empty directory `dest` (files
- * 0644, or 0755 when executable). `max_bytes` bounds the sum. */
+ * 0644, or 0755 when executable). `max_bytes` bounds the sum. Refuses what gitrepo_read and gitrepo_list
+ * refuse; on failure `dest` holds a part. Not synced to disk. */
 int gitrepo_export(struct gitrepo *repo, const char *oid, const char *path, const char *dest,
                    int64_t max_bytes, struct err *err) NODISCARD;
 

@@ -8,6 +8,8 @@
 
 #include <git2/transport.h>
 
+#include "pkg/base/fs.h"
+
 int transport_failed(struct transport *t, const struct err *err)
 {
     if (t->err.code == ERR_NONE) {
@@ -15,6 +17,14 @@ int transport_failed(struct transport *t, const struct err *err)
     }
     git_error_set_str(GIT_ERROR_CALLBACK, t->err.text);
     return GIT_EUSER;
+}
+
+int transport_secret(const char *path, struct buf *out, struct err *err)
+{
+    if (fs_read_secret(path, out, err) == 0) {
+        return 0;
+    }
+    return err->code == ERR_NOT_FOUND ? err_recode(err, ERR_CONFIG_INVALID, "credentials") : -1;
 }
 
 /* Everything that ends a local or running transfer passes here. */

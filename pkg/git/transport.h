@@ -62,6 +62,9 @@ int transport_begin(struct transport *t, const struct op *op, int64_t budget_byt
 /* Keeps the first failure of a fetch and returns what libgit2 takes for "stop". */
 int transport_failed(struct transport *t, const struct err *err);
 
+/* Reads a file with a secret; a missing one is ERR_CONFIG_INVALID. */
+int transport_secret(const char *path, struct buf *out, struct err *err) NODISCARD;
+
 /* The subtransports (git_smart_subtransport_cb); `param` is the struct transport. */
 int transport_http_new(git_smart_subtransport **out, git_transport *owner, void *param);
 int transport_ssh_new(git_smart_subtransport **out, git_transport *owner, void *param);

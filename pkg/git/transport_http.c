@@ -9,7 +9,6 @@
  * go where the advertisement came from: only for info/refs, only within the same origin, and only to
  * an address that ends in info/refs again. Everything else is refused.
  */
-#include "pkg/base/fs.h"
 #include "pkg/git/transport.h"
 
 #define ADVERTISEMENT "/info/refs?service=git-upload-pack"
@@ -60,7 +59,7 @@ static int authorization(const struct transport *t, struct buf *out, struct err 
         return 0;
     }
     CLEANUP(buf_done) struct buf text = BUF_INIT(TRANSPORT_CREDENTIALS_MAX_BYTES);
-    if (fs_read_secret(t->options->credentials_file, &text, err) < 0) {
+    if (transport_secret(t->options->credentials_file, &text, err) < 0) {
         return -1;
     }
     struct str line = str_trim(buf_str(&text));
