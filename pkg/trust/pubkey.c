@@ -45,9 +45,22 @@ static void openssl_freep(unsigned char **bytes)
     OPENSSL_free(*bytes);
 }
 
+/* True when OpenSSL's latest failure was that it got no memory; its errors are dropped. */
+static bool ran_out_of_memory(void)
+{
+    bool out = false;
+    for (unsigned long code = ERR_get_error(); code != 0; code = ERR_get_error()) {
+        out = out || ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
+    }
+    return out;
+}
+
+/* The key's fault, unless OpenSSL could not look at it. */
 static int refuse(struct err *err, const char *why)
 {
-    ERR_clear_error();
+    if (ran_out_of_memory()) {
+        return err_no_memory(err);
+    }
     return err_set(err, ERR_POLICY_INVALID, "key file %s", why);
 }
 
@@ -160,6 +173,7 @@ int pubkey_parse(struct str pem, struct pubkey **out_key, struct err *err)
     }
     CLEANUP(openssl_freep) unsigned char *der = NULL;
     long len = 0;
+    ERR_clear_error();
     if (read_block(pem, &der, &len, err) != 0) {
         return -1;
     }
@@ -258,8 +272,12 @@ int pubkey_verify(const struct pubkey *key, struct str message, struct str signa
         ERR_clear_error();
         return err_no_memory(err);
     }
+    ERR_clear_error();
     int outcome = EVP_DigestVerify(ctx, (const unsigned char *)signature.ptr, signature.len,
                                    (const unsigned char *)message.ptr, message.len);
+    if (outcome != 1 && ran_out_of_memory()) {
+        return err_no_memory(err);
+    }
     ERR_clear_error();
     return outcome == 1 ? 0 : PUBKEY_MISMATCH;
 }

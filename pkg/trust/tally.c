@@ -61,20 +61,29 @@ void tally_note(struct tally *tally, enum err_code code, const char *text)
     }
 }
 
-/* True when the payload is what its descriptor promises (distribution-spec: size and digest). */
-static bool is_as_described(const struct evidence *evidence)
+/* Whether the payload is what its descriptor promises (distribution-spec: size and digest). */
+static int check_descriptor(const struct evidence *evidence, bool *out_right, struct err *err)
 {
     struct digest digest;
-    struct err ignored = ERR_INIT;
-    return evidence->descriptor->size_bytes == (int64_t)evidence->payload.len &&
-           evidence->payload.len <= TRUST_PAYLOAD_MAX_BYTES &&
-           digest_of(evidence->payload, &digest, &ignored) == 0 &&
-           digest_equal(&digest, &evidence->descriptor->digest);
+    if (evidence->descriptor->size_bytes != (int64_t)evidence->payload.len ||
+        evidence->payload.len > TRUST_PAYLOAD_MAX_BYTES) {
+        *out_right = false;
+        return 0;
+    }
+    if (digest_of(evidence->payload, &digest, err) != 0) {
+        return -1;
+    }
+    *out_right = digest_equal(&digest, &evidence->descriptor->digest);
+    return 0;
 }
 
 int tally_add(struct tally *tally, const struct evidence *evidence, struct err *err)
 {
-    if (!is_as_described(evidence)) {
+    bool right = false;
+    if (check_descriptor(evidence, &right, err) != 0) {
+        return -1;
+    }
+    if (!right) {
         tally_note(tally, ERR_BAD_SIGNATURE,
                    "the payload does not have the size and digest of its descriptor");
         return 0;

@@ -44,20 +44,20 @@ DEFINE_FREEP(struct policy, policy_free)
 int64_t policy_serial(const struct policy *policy);
 
 struct trust_subject {
-    const struct imageref *ref;         /* logical name, as the desired state wrote it */
-    const struct descriptor *resolved;  /* manifest or index that the name resolved to */
-    const char *kind;                   /* "image" or "compose" */
+    const struct imageref *ref;        /* logical name, as the desired state wrote it */
+    const struct descriptor *resolved; /* manifest or index that the name resolved to */
+    const char *kind;                  /* "image" or "compose" */
 };
 
 struct verdict {
     bool accepted;
-    enum err_code code;      /* why not: ERR_NO_RULE, ERR_NO_SIGNATURE, ...; ERR_NONE when accepted */
-    char reason[ERR_TEXT_MAX]; /* one sentence, for accept as well */
+    enum err_code code; /* why not: ERR_NO_RULE, ERR_NO_SIGNATURE, ...; ERR_NONE when accepted */
+    char reason[ERR_TEXT_MAX];     /* one sentence, for accept as well */
     char rule[IMAGEREF_TEXT_SIZE]; /* scope of the rule that decided, "" without one */
-    char signer[128];        /* names of the signers that counted, comma separated; "" if unsigned */
-    char scheme[32];         /* "cosign-simple", "pinned", "unsigned" */
-    char key_id[80];         /* "sha256:<hex>" of the SPKI of the (first) key that counted */
-    struct digest digest;    /* what was judged */
+    char signer[128];     /* names of the signers that counted, comma separated; "" if unsigned */
+    char scheme[32];      /* "cosign-simple", "pinned", "unsigned" */
+    char key_id[80];      /* "sha256:<hex>" of the SPKI of the (first) key that counted */
+    struct digest digest; /* what was judged */
     int64_t policy_serial;
 };
 
