@@ -189,6 +189,9 @@ static int read_texts(const struct js_at *at, const char *name, char ***out, str
     if (rc != 0) {
         return rc == JS_ABSENT ? 0 : -1;
     }
+    if (!json_is_array(list.value)) {
+        return err_set(err, at->code, "%s is not an array", list.pointer);
+    }
     CLEANUP(textlist_done) struct textlist texts = TEXTLIST_INIT;
     for (size_t i = 0; i < json_array_size(list.value); i++) {
         const char *text = json_string_value(json_array_get(list.value, i));
