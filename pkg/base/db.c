@@ -70,7 +70,7 @@ static int exec(struct db *db, struct err *err, const char *sql)
     return 0;
 }
 
-/* --- statements --------------------------------------------------------------------------------- */
+/* --- statements ------------------------------------------------------------------------------- */
 
 static void statement_done(struct statement *s)
 {
@@ -212,7 +212,7 @@ void db_rollback(struct db *db)
     }
 }
 
-/* --- opening ------------------------------------------------------------------------------------ */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static int first_text(sqlite3_stmt *row, void *user, struct err *err)
 {

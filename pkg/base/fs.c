@@ -23,7 +23,7 @@
 #define AGAIN_MAX 64 /* openat2 says EAGAIN while somebody renames */
 #define READ_CHUNK 4096
 
-/* --- opening ------------------------------------------------------------------------------------ */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static enum err_code code_of_errno(int sys_errno, enum err_code escaped)
 {
@@ -113,7 +113,7 @@ int fs_open_beneath(int dir_fd, const char *path, int flags, mode_t mode, int *o
     return 0;
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* Reads to the end: files of /proc and /sys do not say how large they are. */
 static int read_all(int fd, const char *path, struct buf *b, struct err *err)
@@ -223,7 +223,7 @@ int fs_read_secret(const char *path, struct buf *b, struct err *err)
     return read_regular(fd, path, ERR_IO, b, err);
 }
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static char *with_suffix(const char *path, const char *suffix)
 {
@@ -334,7 +334,7 @@ int fs_set_aside(const char *path, struct err *err)
     return sync_dir_of(path, err);
 }
 
-/* --- directories and paths ---------------------------------------------------------------------- */
+/* --- directories and paths -------------------------------------------------------------------- */
 
 int fs_make_dirs(const char *path, mode_t mode, struct err *err)
 {

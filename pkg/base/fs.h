@@ -18,7 +18,8 @@
 int fs_open_beneath(int dir_fd, const char *path, int flags, mode_t mode, int *out_fd,
                     struct err *err) NODISCARD;
 
-/* Reads a whole regular file of at most `b->max` bytes into `b`; `dir_fd` may be AT_FDCWD. */
+/* Reads a whole regular file of at most `b->max` bytes into `b`, replacing what it
+ * held; `dir_fd` may be AT_FDCWD. A missing file is ERR_NOT_FOUND, a larger one ERR_LIMIT. */
 int fs_read(int dir_fd, const char *path, struct buf *b, struct err *err) NODISCARD;
 /* The same beneath `dir_fd` for an untrusted path. */
 int fs_read_beneath(int dir_fd, const char *path, struct buf *b, struct err *err) NODISCARD;
@@ -26,7 +27,8 @@ int fs_read_beneath(int dir_fd, const char *path, struct buf *b, struct err *err
  * or the caller (ERR_ACCESS_DENIED): for credentials. */
 int fs_read_secret(const char *path, struct buf *b, struct err *err) NODISCARD;
 
-/* Replaces `path` with `content` so that a reader or a power cut sees the old or the new, whole. */
+/* Replaces `path` with `content` so that a reader or a power cut sees the old or the new, whole.
+ * `<path>.new` stands beside it meanwhile; writers of one path wait for each other. */
 int fs_write_atomic(const char *path, struct str content, mode_t mode, struct err *err) NODISCARD;
 
 /* mkdir -p; existing directories keep their mode. */
@@ -40,7 +42,8 @@ int fs_set_aside(const char *path, struct err *err) NODISCARD;
 
 /* Bytes that an unprivileged writer could still use on the file system of `path`. */
 int fs_free_bytes(const char *path, uint64_t *out_bytes, struct err *err) NODISCARD;
-/* Bytes of all regular files beneath `path`, as allocated. */
+/* Bytes of all regular files beneath `path`, as allocated; not what is mounted there. ERR_LIMIT
+ * behind 128 nested directories. */
 int fs_tree_bytes(const char *path, uint64_t *out_bytes, struct err *err) NODISCARD;
 
 /* "<dir>/<name>" on the heap; NULL when out of memory. */

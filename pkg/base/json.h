@@ -27,7 +27,8 @@ static inline void js_freep(json_t **value)
 /* Parses one value; `code` is the error code to use (ERR_ARTIFACT_INVALID, ERR_POLICY_INVALID...). */
 int js_parse(struct str text, enum err_code code, json_t **out_value, struct err *err) NODISCARD;
 
-/* Appends the compact form; object members keep their order of insertion. */
+/* Appends the compact form; object members keep their order of insertion, real numbers are written
+ * with 15 digits. On failure `b` is as it was. */
 int js_write(const json_t *value, struct buf *b, struct err *err) NODISCARD;
 /* Appends indented by two, for people. */
 int js_write_pretty(const json_t *value, struct buf *b, struct err *err) NODISCARD;

@@ -52,14 +52,17 @@ bool str_copy(char *dst, size_t size, struct str s);
 bool str_to_u64(struct str s, uint64_t max, uint64_t *out_value);
 
 /* "10", "64k", "512m", "1.5g", "2gb", "100b" as Compose writes sizes, and "512Mi", "1Gi" as
- * Kubernetes does: bytes. False on anything else. */
+ * Kubernetes does: bytes. All units are powers of 1024, in any case; at most nine decimals, none for
+ * plain bytes. False on anything else. */
 bool str_to_size_bytes(struct str s, uint64_t *out_bytes);
 
 /* "90s", "1m30s", "2h", "100ms", "500us", "1.5s" as Compose and Margo write durations; "0" is 0:
- * milliseconds, rounded up. False on anything else. */
+ * milliseconds, rounded up. Units h m s ms us ns, largest first, each at most once. False on anything
+ * else. */
 bool str_to_duration_ms(struct str s, int64_t *out_ms);
 
-/* Strict base64 (RFC 4648 §4, padded; no white space): heap bytes. */
+/* Strict base64 (RFC 4648 §4, padded; no white space): heap bytes, with a NUL behind them that does
+ * not count. Fails with ERR_DOCUMENT_INVALID. */
 int str_base64_decode(struct str s, char **out_bytes, size_t *out_len, struct err *err) NODISCARD;
 char *str_base64_encode(const void *bytes, size_t len);
 

@@ -66,7 +66,7 @@ struct builder {
     struct anchor anchors[ANCHORS_MAX];
 };
 
-/* --- arena -------------------------------------------------------------------------------------- */
+/* --- arena ------------------------------------------------------------------------------------ */
 
 static void *arena_alloc(struct yml_file *file, size_t size)
 {
@@ -97,7 +97,7 @@ static char *arena_text(struct yml_file *file, const char *bytes, size_t len)
     return text;
 }
 
-/* --- errors ------------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 static int fail_at(struct builder *b, size_t line, size_t column, const char *sentence)
 {
@@ -144,7 +144,7 @@ static int fail_parser(struct builder *b, const yaml_parser_t *parser, struct st
     }
 }
 
-/* --- mappings ----------------------------------------------------------------------------------- */
+/* --- mappings --------------------------------------------------------------------------------- */
 
 struct pair {
     struct yml_node *key;
@@ -344,7 +344,7 @@ static int finish_sequence(struct builder *b, const struct frame *frame)
     return 0;
 }
 
-/* --- building ----------------------------------------------------------------------------------- */
+/* --- building --------------------------------------------------------------------------------- */
 
 static int count_nodes(struct builder *b, const yaml_event_t *event, size_t weight)
 {

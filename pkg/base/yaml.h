@@ -5,10 +5,12 @@
  * Read with libyaml. Anchors and aliases are resolved (an alias shares the anchored node), merge keys
  * (`<<`) are carried out: keys of the mapping itself win. Duplicate keys, keys that are no scalars,
  * and tags other than the core ones are refused. Scalars keep their text and style; their type is
- * decided by the reader with the YAML 1.2 core schema (so `no` and `on` are strings).
+ * decided by the reader with the YAML 1.2 core schema (so `no` and `on` are strings). No
+ * text holds a NUL.
  *
  * LIMITS: YML_BYTES_MAX of text, YML_DEPTH_MAX nesting, YML_NODES_MAX nodes, counting an alias as
- * all the nodes that it stands for (a bomb of nine lines would stand for 10^9).
+ * all the nodes that it stands for (a bomb of nine lines would stand for 10^9); 512 anchors a document
+ * and 16 lines that start with %TAG, because each is compared with all others.
  */
 #ifndef PKG_BASE_YAML_H
 #define PKG_BASE_YAML_H
@@ -50,7 +52,8 @@ const struct yml_node *yml_document(const struct yml_file *file, size_t index);
 const struct yml_node *yml_get(const struct yml_node *node, const char *key);
 bool yml_is_null(const struct yml_node *node); /* NULL pointer, ~, null, empty plain scalar */
 
-/* Typed readers; false when the node is of another kind or its text does not have the type. */
+/* Typed readers; false when the node is of another kind or its text does not have the type. A
+ * double is finite: .inf and .nan are refused. */
 bool yml_to_bool(const struct yml_node *node, bool *out_value);
 bool yml_to_int(const struct yml_node *node, int64_t *out_value);
 bool yml_to_double(const struct yml_node *node, double *out_value);

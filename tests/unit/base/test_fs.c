@@ -15,7 +15,7 @@
 
 #include "pkg/base/fs.h"
 
-/* --- the process dies, or the call fails, at the n-th of the calls below ------------------------- */
+/* --- the process dies, or the call fails, at the n-th of the calls below ---------------------- */
 
 static int calls_until_end = -1; /* -1: never */
 static int end_errno;            /* 0: die, otherwise fail with it */
@@ -72,7 +72,7 @@ int __wrap_fchmod(int fd, mode_t mode)
     return ends_here() ? -1 : __real_fchmod(fd, mode);
 }
 
-/* --- helpers ------------------------------------------------------------------------------------ */
+/* --- helpers ---------------------------------------------------------------------------------- */
 
 static int open_room(void)
 {
@@ -109,7 +109,7 @@ static void furnish(void)
     assert_int_equal(mkfifo(in_room("a/fifo"), 0600), 0);
 }
 
-/* --- beneath ------------------------------------------------------------------------------------ */
+/* --- beneath ---------------------------------------------------------------------------------- */
 
 static void beneath_opens_what_is_inside(void **state)
 {
@@ -211,7 +211,7 @@ static void beneath_without_openat2_refuses_every_link(void **state)
     assert_int_equal(access(in_room("a/b/made"), F_OK), 0);
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static void reads_a_whole_file_up_to_the_maximum(void **state)
 {
@@ -293,7 +293,7 @@ static void secret_must_be_private_and_ours(void **state)
     }
 }
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void write_replaces_content_and_mode(void **state)
 {
@@ -436,7 +436,7 @@ static void write_into_a_missing_directory_fails(void **state)
     assert_int_equal(err.sys_errno, ENOENT);
 }
 
-/* --- directories and paths ---------------------------------------------------------------------- */
+/* --- directories and paths -------------------------------------------------------------------- */
 
 static void make_dirs_makes_all_and_keeps_modes(void **state)
 {
