@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
@@ -149,7 +150,8 @@ static bool read_request(struct fake_conn *conn, struct fake_request *request)
     char *end;
     conn->buffer[conn->filled] = '\0';
     while ((end = strstr(conn->buffer, "\r\n\r\n")) == NULL) {
-        if (!fill(conn)) {
+        bool speaks_http = conn->filled == 0 || (conn->buffer[0] >= 'A' && conn->buffer[0] <= 'Z');
+        if (!speaks_http || !fill(conn)) {
             return false;
         }
     }
@@ -213,6 +215,7 @@ static void *accept_all(void *user)
         assert(conn != NULL);
         conn->server = server;
         conn->fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         if (conn->fd < 0) {
             free(conn);
             continue;
