@@ -23,11 +23,11 @@ enum gitcommit_signature { GITCOMMIT_UNSIGNED, GITCOMMIT_SSH, GITCOMMIT_PGP, GIT
 
 struct gitcommit {
     enum gitcommit_signature kind;
-    struct buf payload;      /* the signed bytes; for an unsigned commit the whole object */
-    struct buf armor;        /* the signature with its BEGIN and END lines; empty if unsigned */
-    char author[256];        /* "Name <mail>", cut */
-    char subject[256];       /* first line of the message, cut */
-    int64_t committer_time_s;/* as the committer claims */
+    struct buf payload;       /* the signed bytes; for an unsigned commit the whole object */
+    struct buf armor;         /* the signature with its BEGIN and END lines; empty if unsigned */
+    char author[256];         /* "Name <mail>", cut */
+    char subject[256];        /* first line of the message, cut */
+    int64_t committer_time_s; /* as the committer claims */
 };
 
 /* ERR_SOURCE_INVALID for a commit that breaks the rules above. */

@@ -40,10 +40,10 @@
 #define GITREPO_DISK_MAX_BYTES (INT64_C(256) * 1024 * 1024)
 
 struct gitrepo_options {
-    const char *url;              /* https://, http:// (only with allow_plain), ssh://, git@host:path, /path */
-    const char *branch;           /* "main"; the ref is refs/heads/<branch>, pinned */
-    const char *ca_file;          /* https: only these roots; NULL: the system's */
-    const char *cert_file;        /* https: client certificate and key */
+    const char *url; /* https://, http:// (only with allow_plain), ssh://, git@host:path, /path */
+    const char *branch;    /* "main"; the ref is refs/heads/<branch>, pinned */
+    const char *ca_file;   /* https: only these roots; NULL: the system's */
+    const char *cert_file; /* https: client certificate and key */
     const char *key_file;
     const char *credentials_file; /* 0600: "user:password" for Basic, or "Bearer <token>" */
     const char *ssh_key_file;     /* ssh: private key; its .pub beside it is optional */
@@ -51,14 +51,14 @@ struct gitrepo_options {
     const char *proxy;
     const char *no_proxy;
     bool allow_plain;
-    int64_t disk_max_bytes;       /* 0: GITREPO_DISK_MAX_BYTES */
+    int64_t disk_max_bytes; /* 0: GITREPO_DISK_MAX_BYTES */
 };
 
 struct gitrepo;
 
 /* Opens or makes the bare copy at `path`. No network. */
-int gitrepo_open(const char *path, const struct gitrepo_options *options,
-                 struct gitrepo **out_repo, struct err *err) NODISCARD;
+int gitrepo_open(const char *path, const struct gitrepo_options *options, struct gitrepo **out_repo,
+                 struct err *err) NODISCARD;
 void gitrepo_free(struct gitrepo *repo);
 DEFINE_FREEP(struct gitrepo, gitrepo_free)
 
@@ -79,7 +79,7 @@ int gitrepo_commit_raw(struct gitrepo *repo, const char *oid, struct buf *raw,
                        struct err *err) NODISCARD;
 
 struct gitrepo_entry {
-    const char *name;  /* one path component */
+    const char *name; /* one path component */
     bool is_dir;
     bool is_executable;
     char oid[GITREPO_OID_SIZE]; /* of the blob or tree */

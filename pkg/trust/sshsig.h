@@ -32,9 +32,9 @@ void allowed_signers_free(struct allowed_signers *signers);
 DEFINE_FREEP(struct allowed_signers, allowed_signers_free)
 
 struct sshsig_signer {
-    char principal[256];   /* the principals field of the line that matched, first name */
-    char fingerprint[64];  /* "SHA256:<base64 without padding>" of the public key */
-    char key_type[32];     /* "ssh-ed25519" */
+    char principal[256];  /* the principals field of the line that matched, first name */
+    char fingerprint[64]; /* "SHA256:<base64 without padding>" of the public key */
+    char key_type[32];    /* "ssh-ed25519" */
 };
 
 /* Checks `armor` over `message` in `namespace_` ("git" for commits). `principal` NULL: any line whose
