@@ -17,6 +17,7 @@
 #include "pkg/http/loop.h"
 
 #include <pthread.h>
+#include <signal.h>
 
 #include "pkg/base/clock.h"
 
@@ -61,8 +62,20 @@ struct http_loop {
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 static CURLcode curl_ready;
 
+/* OpenSSL writes to sockets without MSG_NOSIGNAL, and what libcurl does about it (changing the
+ * disposition around each call) races between threads. */
+static void ignore_sigpipe(void)
+{
+    struct sigaction now;
+    if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL) {
+        now = (struct sigaction){.sa_handler = SIG_IGN};
+        sigaction(SIGPIPE, &now, NULL);
+    }
+}
+
 static void curl_start(void)
 {
+    ignore_sigpipe();
     curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 

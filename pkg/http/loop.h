@@ -24,7 +24,8 @@
 
 struct http_loop;
 
-/* Also initialises libcurl, once per process, thread-safe. */
+/* Also initialises libcurl and ignores SIGPIPE unless somebody handles it, once per process,
+ * thread-safe. (Who starts programs gives them SIGPIPE back.) */
 int http_loop_new(struct http_loop **out_loop, struct err *err) NODISCARD;
 /* Every transfer must have been removed. */
 void http_loop_free(struct http_loop *loop);
