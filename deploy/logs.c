@@ -393,6 +393,7 @@ static int read_range(int fd, uint64_t offset, uint64_t len, struct buf *b, stru
             return 0;
         }
         b->len += (size_t)got;
+        b->ptr[b->len] = '\0';
         offset += (uint64_t)got;
         len -= (uint64_t)got;
     }

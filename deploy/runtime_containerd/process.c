@@ -48,6 +48,14 @@ static int delete_task(struct runtime_containerd *rc, const char *id, const stru
     return 0;
 }
 
+/* A daemon that was killed while it created a task finds the shim again and has no task for it: then
+ * Tasks/Get says that there is none and Tasks/Create that there is one. Deleting ends the shim. */
+static int delete_remains(struct runtime_containerd *rc, const char *id, const struct op *op,
+                          struct err *err)
+{
+    return task_delete(rc->client, id, NULL, op, NULL, err) < 0 ? -1 : 0;
+}
+
 /* --- start -------------------------------------------------------------------------------------- */
 
 /* There is a task already. 0: it runs now; AGAIN: it was in the way and is gone. */
@@ -57,7 +65,7 @@ static int adopt(struct runtime_containerd *rc, const char *id, const struct op 
     struct task task = {.id = NULL};
     int found = task_get(rc->client, id, NULL, op, &task, err);
     if (found != 0) {
-        return found < 0 ? -1 : AGAIN;
+        return found < 0 || delete_remains(rc, id, op, err) != 0 ? -1 : AGAIN;
     }
     enum task_status status = task.status;
     task_done(&task);
@@ -238,7 +246,7 @@ int process_forget(struct runtime_containerd *rc, const char *id, const struct o
     struct task task = {.id = NULL};
     int found = task_get(rc->client, id, NULL, op, &task, err);
     if (found != 0) {
-        return found < 0 ? -1 : 0;
+        return found < 0 ? -1 : delete_remains(rc, id, op, err);
     }
     enum task_status status = task.status;
     task_done(&task);

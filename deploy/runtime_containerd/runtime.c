@@ -6,6 +6,7 @@
  */
 #include "deploy/runtime.h"
 
+#include "deploy/runtime_containerd/collect.h"
 #include "deploy/runtime_containerd/events.h"
 #include "deploy/runtime_containerd/handle.h"
 #include "deploy/runtime_containerd/image.h"
@@ -31,6 +32,26 @@ static int op_list(struct runtime *rt, const struct op *op, struct runtime_conta
                    size_t *out_count, struct err *err)
 {
     return workload_list(self(rt), op, out, out_count, err);
+}
+
+static int op_image_ensure(struct runtime *rt, const struct runtime_image *image,
+                           const struct op *op, runtime_progress_fn *progress, void *user,
+                           struct err *err)
+{
+    const struct image_watch watch = {.progress = progress, .user = user};
+    return image_ensure(self(rt), image, &watch, op, err);
+}
+
+static int op_image_present(struct runtime *rt, const struct imageref *ref,
+                            const struct digest *digest, const struct op *op, struct err *err)
+{
+    return image_present(self(rt), ref, digest, op, err);
+}
+
+static int op_collect(struct runtime *rt, const char *const keep[], const struct op *op,
+                      struct err *err)
+{
+    return collect_images(self(rt), keep, op, err);
 }
 
 static int op_create(struct runtime *rt, const struct runtime_create *create, const struct op *op,

@@ -66,6 +66,7 @@ static int enter(struct copy *copy, int from_fd, int to_fd, struct err *err)
         return failed("a directory", err);
     }
     from = -1;
+    unlinkat(to, FRESH_NAME, 0); /* of a copy that was cut short */
     copy->levels[copy->depth++] = (struct level){dir, TAKE_FD(to)};
     return 0;
 }
@@ -155,7 +156,7 @@ static int copy_file(struct copy *copy, const char *name, const struct stat *st,
         return 0;
     }
     CLEANUP(close_fdp) int from = openat(dirfd(top.from), name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (from < 0 || (unlinkat(top.to, FRESH_NAME, 0) != 0 && errno != ENOENT)) {
+    if (from < 0) {
         return failed(name, err);
     }
     CLEANUP(close_fdp)

@@ -21,7 +21,6 @@
 #include "deploy/runtime_containerd/seccomp.h"
 
 #define OPEN_FILES_SOFT 1024
-#define OPEN_FILES_HARD 524288
 #define CPU_PERIOD_US 100000
 #define CPU_MILLIS_MIN 10 /* the kernel takes a quota of 1 ms or more */
 
@@ -162,6 +161,15 @@ static int make_cwd(const struct spec_input *input, struct buf *b, struct err *e
     return buf_printf(b, err, "%s%s", dir[0] == '/' ? "" : "/", dir);
 }
 
+/* Soft 1024, because programs that use select(2) break above; the hard limit lets others raise it. */
+static json_t *rlimits_json(uint64_t asked)
+{
+    uint64_t hard = asked != 0 && asked < SPEC_OPEN_FILES_MAX ? asked : SPEC_OPEN_FILES_MAX;
+    uint64_t soft = hard < OPEN_FILES_SOFT ? hard : OPEN_FILES_SOFT;
+    return json_pack("[{s:s,s:I,s:I}]", "type", "RLIMIT_NOFILE", "hard", (json_int_t)hard, "soft",
+                     (json_int_t)soft);
+}
+
 int spec_process(const struct spec_input *input, json_t **out_process, struct err *err)
 {
     CLEANUP(js_freep) json_t *args = json_array();
@@ -178,11 +186,11 @@ int spec_process(const struct spec_input *input, json_t **out_process, struct er
     }
     CLEANUP(js_freep) json_t *caps = capset_json(capabilities);
     CLEANUP(js_freep)
-    json_t *process = json_pack("{s:b,s:o,s:O,s:O,s:s,s:{s:O,s:O,s:O},s:[{s:s,s:i,s:i}],s:b}",
-                                "terminal", 0, "user", user_json(input->user), "args", args, "env",
-                                env, "cwd", cwd.ptr, "capabilities", "bounding", caps, "effective",
-                                caps, "permitted", caps, "rlimits", "type", "RLIMIT_NOFILE", "hard",
-                                OPEN_FILES_HARD, "soft", OPEN_FILES_SOFT, "noNewPrivileges", 1);
+    json_t *process =
+        json_pack("{s:b,s:o,s:O,s:O,s:s,s:{s:O,s:O,s:O},s:o,s:b}", "terminal", 0, "user",
+                  user_json(input->user), "args", args, "env", env, "cwd", cwd.ptr, "capabilities",
+                  "bounding", caps, "effective", caps, "permitted", caps, "rlimits",
+                  rlimits_json(input->open_files_max), "noNewPrivileges", 1);
     if (process == NULL) {
         return err_no_memory(err);
     }

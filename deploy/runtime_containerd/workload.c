@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "deploy/runtime_containerd/image.h"
@@ -189,6 +190,9 @@ static int format_spec(struct creation *c, const struct process_user *user, stru
         return err_no_memory(err);
     }
     name_host(service, hostname);
+    /* Where root may not raise limits, more than we have ourselves cannot be given. */
+    struct rlimit files = {.rlim_max = RLIM_INFINITY};
+    (void)getrlimit(RLIMIT_NOFILE, &files);
     bool on_host = service->network == COMPOSE_NETWORK_HOST;
     const struct spec_input input = {
         .service = service,
@@ -199,6 +203,7 @@ static int format_spec(struct creation *c, const struct process_user *user, stru
         .cgroups_path = cgroups_path,
         .mount_sources = c->sources,
         .pids_default = c->rc->pids_default,
+        .open_files_max = files.rlim_max,
         .hosts_file = access(HOSTS_FILE, R_OK) == 0 ? HOSTS_FILE : NULL,
         .resolv_file = on_host && access(RESOLV_FILE, R_OK) == 0 ? RESOLV_FILE : NULL,
     };
