@@ -250,7 +250,7 @@ int cli_verify(struct cli *cli)
         return fail_verdict(cli, &err);
     }
     const char *path = cli->policy_path != NULL ? cli->policy_path : config->policy_file;
-    int rc = path != NULL ? policy_load(path, clock_wall_ms(), &policy, &err)
+    int rc = path != NULL ? policy_load(path, 0, &policy, &err)
                           : policy_empty(&policy, &err);
     if (rc < 0 || judge(config, policy, cli->argv[0], &verdict, &err) < 0) {
         return fail_verdict(cli, &err);

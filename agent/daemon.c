@@ -56,7 +56,7 @@ static void load_policy(struct daemon *d, bool is_start)
     struct policy *policy = NULL;
     struct err err = ERR_INIT;
     const char *path = d->config->policy_file;
-    int rc = path != NULL ? policy_load(path, clock_wall_ms(), &policy, &err)
+    int rc = path != NULL ? policy_load(path, 0, &policy, &err)
                           : policy_empty(&policy, &err);
     d->inputs.policy.error = err;
     if (rc < 0) {

@@ -164,6 +164,13 @@ static int judge_by_rule(const struct inquiry *inquiry, const struct rule *rule,
             refuse(out, ERR_EXPIRED, "unsigned content was accepted here only until %s", date);
             return 0;
         }
+        if (rule->until_ms - inquiry->now_ms > RULE_UNSIGNED_MAX_MS) {
+            refuse(out, ERR_EXPIRED,
+                   "unsigned content is accepted here until %s, which lies more "
+                   "than 90 days ahead",
+                   date);
+            return 0;
+        }
         allow(out, "unsigned");
         snprintf(out->reason, sizeof(out->reason), "unsigned content is accepted here until %s: %s",
                  date, rule->why);

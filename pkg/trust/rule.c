@@ -230,10 +230,10 @@ static int parse_unsigned(const struct js_at *at, int64_t now_ms, struct rule *r
         lint_text(at, "why", &why, err) != 0) {
         return -1;
     }
-    if (rule->until_ms <= now_ms) {
+    if (now_ms > 0 && rule->until_ms <= now_ms) {
         return lint_fail(at, "until", err, "has passed");
     }
-    if (rule->until_ms - now_ms > RULE_UNSIGNED_MAX_MS) {
+    if (now_ms > 0 && rule->until_ms - now_ms > RULE_UNSIGNED_MAX_MS) {
         return lint_fail(at, "until", err, "lies more than 90 days ahead");
     }
     if (!str_copy(rule->why, sizeof(rule->why), str_of(why))) {

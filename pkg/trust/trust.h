@@ -34,7 +34,8 @@
 struct policy;
 
 /* Loads the file; names of key files in it are relative to its directory. `now_ms` is the wall clock,
- * for the lint on `until`. */
+ * for the lint on `until`; 0 leaves dates to the judgement: an agent must not lose its signed rules to
+ * one `unsigned` rule that has run out, nor its whole policy to a clock that is not set yet. */
 int policy_load(const char *path, int64_t now_ms, struct policy **out_policy,
                 struct err *err) NODISCARD;
 /* The policy of a card without a policy file: no rules, so everything is refused with NO_RULE. */

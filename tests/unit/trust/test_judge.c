@@ -262,6 +262,9 @@ static void unsigned_is_accepted_until_its_date(void **state)
     assert_int_equal(rig_judge_case(policy, &shelf, &later, &verdict, &err), 0);
     assert_code(ERR_EXPIRED, verdict);
     assert_string_equal(verdict.scheme, "");
+    struct rig_case in_1970 = {RIG_IMAGE, RIG_DIGEST, "image", 0};
+    assert_int_equal(rig_judge_case(policy, &shelf, &in_1970, &verdict, &err), 0);
+    assert_code(ERR_EXPIRED, verdict);
 }
 
 static void pinned_needs_no_signature(void **state)

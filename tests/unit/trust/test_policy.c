@@ -310,6 +310,23 @@ static void reject_policy_that_everybody_may_write(void **state)
     policy_free(policy);
 }
 
+static void accept_passed_dates_where_no_clock_is_given(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{" HEAD ",\"rules\":[{\"scope\":\"registry.example/x/\",\"unsigned\":"
+        "\"accept\",\"until\":\"2001-01-01T00:00:00Z\",\"why\":\"rig\"}]}";
+    char path[128];
+    struct policy *policy = NULL;
+    struct err err = ERR_INIT;
+    snprintf(path, sizeof(path), "%s/dated.json", rig_dir);
+    rig_write("dated.json", STR(text), 0644);
+    assert_int_equal(policy_load(path, RIG_NOW, &policy, &err), -1);
+    assert_non_null(strstr(err.text, "has passed"));
+    assert_int_equal(policy_load(path, 0, &policy, &err), 0);
+    policy_free(policy);
+}
+
 static void reject_missing_file(void **state)
 {
     (void)state;
@@ -369,6 +386,7 @@ int main(void)
         cmocka_unit_test(reject_too_many),
         cmocka_unit_test(reject_oversized_file),
         cmocka_unit_test(reject_policy_that_everybody_may_write),
+        cmocka_unit_test(accept_passed_dates_where_no_clock_is_given),
         cmocka_unit_test(reject_missing_file),
         cmocka_unit_test(accept_a_full_policy),
         cmocka_unit_test(empty_policy_has_serial_zero_and_no_rules),
