@@ -14,14 +14,14 @@
 #include "deploy/document.h"
 
 struct desired_payload {
-    char *dir;         /* absolute path of a complete payload directory; NULL: fetch from oci:// */
-    char *key;         /* names the content (tree oid); NULL with dir */
+    char *dir; /* absolute path of a complete payload directory; NULL: fetch from oci:// */
+    char *key; /* names the content (tree oid); NULL with dir */
 };
 
 struct desired_item {
     struct document *document;
-    char *path;                        /* "fleet/web.yaml" */
-    struct desired_payload *payloads;  /* one per component of the document */
+    char *path;                       /* "fleet/web.yaml" */
+    struct desired_payload *payloads; /* one per component of the document */
 };
 
 struct desired_problem {
@@ -30,10 +30,10 @@ struct desired_problem {
 };
 
 struct desired {
-    char *revision;                    /* commit id */
-    char *signer;                      /* who signed it; "" when unsigned was allowed */
-    char *source;                      /* "git https://... main", without credentials */
-    struct desired_item *items;        /* unique by document id and by name */
+    char *revision;             /* commit id */
+    char *signer;               /* who signed it; "" when unsigned was allowed */
+    char *source;               /* "git https://... main", without credentials */
+    struct desired_item *items; /* unique by document id and by name */
     size_t item_count;
     struct desired_problem *problems;
     size_t problem_count;

@@ -121,12 +121,13 @@ struct release *release_ref(struct release *release)
     return release;
 }
 
-static void proof_done(struct release_proof *proof)
+void release_proof_done(struct release_proof *proof)
 {
     free(proof->rule);
     free(proof->signer);
     free(proof->scheme);
     free(proof->key_id);
+    *proof = (struct release_proof){0};
 }
 
 static void service_done(struct release_service *service)
@@ -134,7 +135,7 @@ static void service_done(struct release_service *service)
     json_decref(service->spec);
     free(service->image);
     free(service->ports);
-    proof_done(&service->proof);
+    release_proof_done(&service->proof);
 }
 
 void release_unref(struct release *release)
@@ -149,7 +150,7 @@ void release_unref(struct release *release)
     for (size_t i = 0; i < release->component_count; i++) {
         free(release->components[i].payload_key);
         free(release->components[i].artifact);
-        proof_done(&release->components[i].proof);
+        release_proof_done(&release->components[i].proof);
     }
     free(release->services);
     free(release->components);
@@ -275,10 +276,10 @@ int release_proof_from(const struct verdict *verdict, int64_t now_ms, struct rel
         copy_text(&proof.signer, verdict->signer, err) != 0 ||
         copy_text(&proof.scheme, verdict->scheme, err) != 0 ||
         copy_text(&proof.key_id, verdict->key_id, err) != 0) {
-        proof_done(&proof);
+        release_proof_done(&proof);
         return -1;
     }
-    proof_done(out);
+    release_proof_done(out);
     *out = proof;
     return 0;
 }

@@ -97,6 +97,7 @@ int release_seal(struct release *release, const char *const payload_dirs[],
 
 int release_proof_from(const struct verdict *verdict, int64_t now_ms, struct release_proof *out,
                        struct err *err) NODISCARD;
+void release_proof_done(struct release_proof *proof);
 
 /* The service that container `id` is; NULL when it is none of this release (or `release` is NULL). */
 const struct release_service *release_find(const struct release *release, const char *id);
