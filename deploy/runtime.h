@@ -22,24 +22,24 @@
 enum runtime_state {
     RUNTIME_CREATED, /* recorded, no process */
     RUNTIME_RUNNING,
-    RUNTIME_EXITED,  /* process ended, exit_code is known */
+    RUNTIME_EXITED, /* process ended, exit_code is known */
 };
 
 /* One container as the runtime reports it. */
 struct runtime_container {
     char id[RUNTIME_ID_SIZE];
-    char deployment[64];   /* labels remora.deployment (id), .component, .service, .revision */
+    char deployment[64]; /* labels remora.deployment (id), .component, .service, .revision */
     char component[32];
     char service[32];
     char revision[72];
-    char image[512];       /* "host/name@sha256:..." */
+    char image[512];              /* "host/name@sha256:..." */
     enum compose_restart restart; /* label remora.restart */
     int restart_max;
     int stop_signal;       /* label remora.stop-signal */
     int64_t stop_grace_ms; /* label remora.stop-grace-ms */
     enum runtime_state state;
-    int exit_code;         /* 128 + n for signal n */
-    int64_t exited_at_ms;  /* wall clock; 0 unknown */
+    int exit_code;        /* 128 + n for signal n */
+    int64_t exited_at_ms; /* wall clock; 0 unknown */
     int64_t created_at_ms;
     int pid;
 };
@@ -48,26 +48,30 @@ struct runtime_container {
 struct runtime_image {
     const struct imageref *ref;
     const struct descriptor *resolved;
-    struct str manifest;   /* its bytes */
+    struct str manifest; /* its bytes */
 };
 
 struct runtime_create {
     char id[RUNTIME_ID_SIZE];
-    const char *deployment;      /* id */
+    const char *deployment; /* id */
     const char *deployment_name;
     const char *component;
-    const char *revision;        /* digest of everything that shaped the container */
-    const char *receipt;         /* one line for label remora.receipt */
+    const char *revision; /* digest of everything that shaped the container */
+    const char *receipt;  /* one line for label remora.receipt */
     const struct compose_service *service;
     const struct imageref *image;
-    struct digest image_digest;  /* of the resolved top manifest */
+    struct digest image_digest; /* of the resolved top manifest */
 };
 
 typedef void runtime_progress_fn(int64_t done_bytes, int64_t total_bytes, void *user);
 
 /* What happened to a container, from the runtime's event stream. */
-enum runtime_event_kind { RUNTIME_EVENT_STARTED, RUNTIME_EVENT_EXITED, RUNTIME_EVENT_OOM,
-                          RUNTIME_EVENT_CONNECTED };
+enum runtime_event_kind {
+    RUNTIME_EVENT_STARTED,
+    RUNTIME_EVENT_EXITED,
+    RUNTIME_EVENT_OOM,
+    RUNTIME_EVENT_CONNECTED
+};
 struct runtime_event {
     enum runtime_event_kind kind; /* CONNECTED: (re)subscribed; read `list` for the truth */
     char id[RUNTIME_ID_SIZE];
@@ -94,10 +98,12 @@ struct runtime_ops {
     /* Starts the process of a recorded container, also again after it ended. */
     int (*start)(struct runtime *rt, const char *id, const struct op *op, struct err *err);
     /* Sends `signal` (0: the recorded one), waits up to `grace_ms` (-1: the recorded one), then kills.
-     * Returns when the process is gone. The record stays. */
+     * Returns when the process is gone. The record stays, then RUNTIME_CREATED; a process that had
+     * ended before stays RUNTIME_EXITED. */
     int (*stop)(struct runtime *rt, const char *id, int signal, int64_t grace_ms,
                 const struct op *op, struct err *err);
-    /* Removes record and root file system; the process must be gone. */
+    /* Removes record and root file system; the process must be gone. The log file stays: how long a
+     * log is wanted is the caller's to know. */
     int (*remove)(struct runtime *rt, const char *id, const struct op *op, struct err *err);
     /* Removes images that are not in the NULL-terminated `keep` ("host/name@sha256:...") and what only
      * they held, log files and volumes directories are not its business. */
@@ -116,13 +122,13 @@ struct runtime {
 
 /* How to make a runtime_containerd handle. Strings are copied. */
 struct runtime_options {
-    const char *socket_path;   /* "/run/containerd/containerd.sock" */
-    const char *namespace_;    /* "remora" */
-    const char *snapshotter;   /* "overlayfs" */
-    const char *state_dir;     /* volumes/ and logs/ stand beneath it */
-    const char *cgroup_parent; /* "/remora" */
-    int64_t pids_default;      /* limit for services that name none */
-    const struct registry_settings *registries; /* copied by the registry */
+    const char *socket_path;                    /* "/run/containerd/containerd.sock" */
+    const char *namespace_;                     /* "remora" */
+    const char *snapshotter;                    /* "overlayfs" */
+    const char *state_dir;                      /* volumes/ and logs/ stand beneath it */
+    const char *cgroup_parent;                  /* "/remora" */
+    int64_t pids_default;                       /* limit for services that name none */
+    const struct registry_settings *registries; /* copied; NULL: nothing configured */
 };
 int runtime_containerd_new(const struct runtime_options *options, struct runtime **out_runtime,
                            struct err *err) NODISCARD;

@@ -132,11 +132,14 @@ int runtime_containerd_new(const struct runtime_options *options, struct runtime
     if (rc->snapshotter == NULL || rc->state_dir == NULL || rc->cgroup_parent == NULL) {
         return err_no_memory(err);
     }
+    static const struct registry_settings usual = {.hosts = NULL};
+    const struct registry_settings *registries =
+        options->registries != NULL ? options->registries : &usual;
     cgroup_probe(CGROUP_ROOT, &rc->cgroups);
     if (http_loop_new(&rc->loop, err) != 0 ||
         containerd_new(rc->loop, options->socket_path, options->namespace_, &rc->client, err) !=
             0 ||
-        registry_new(rc->loop, options->registries, &rc->registry, err) != 0) {
+        registry_new(rc->loop, registries, &rc->registry, err) != 0) {
         return -1;
     }
     *out_runtime = &TAKE(rc)->base;
