@@ -19,7 +19,8 @@
  * not fit together, a layer of unknown type); ERR_WRONG_CONTENT (a layer that does not unpack to what
  * the configuration promises); ERR_DISK_FULL before the first byte of a layer, with numbers.
  *
- * LIMITS: IMAGE_LAYERS_AT_ONCE downloads of IMAGE_QUEUE_BYTES each; IMAGE_CONFIG_MAX_BYTES.
+ * LIMITS: IMAGE_LAYERS_AT_ONCE downloads with a queue of IMAGE_QUEUE_BYTES each;
+ * IMAGE_CONFIG_MAX_BYTES; MANIFEST_* of pkg/oci/manifest.h; an index in an index once.
  */
 #ifndef DEPLOY_RUNTIME_CONTAINERD_IMAGE_H
 #define DEPLOY_RUNTIME_CONTAINERD_IMAGE_H

@@ -202,34 +202,52 @@ static int add_headers(struct grpc_transfer *t, const struct op *op, struct err 
     return add_header(t, "grpc-timeout", timeout, err);
 }
 
-/* The options that every call has; the first failure of libcurl is kept. */
+/* The options that every call has. */
 static CURLcode set_transport(struct grpc_transfer *t, const struct op *op)
 {
-    CURL *e = t->easy;
+    static const struct {
+        CURLoption option;
+        long value;
+    } switches[] = {
+        {CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE},
+        {CURLOPT_FRESH_CONNECT, 1},
+        {CURLOPT_FORBID_REUSE, 1},
+        {CURLOPT_NOSIGNAL, 1},
+    };
     char url[256];
     if ((size_t)snprintf(url, sizeof(url), "http://localhost%s", t->call.path) >= sizeof(url)) {
         return CURLE_URL_MALFORMAT;
     }
-    CURLcode r = curl_easy_setopt(e, CURLOPT_URL, url);
-    r = r != 0 ? r : curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, t->c->socket_path);
-    r = r != 0 ? r : curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http");
-    r = r != 0 ? r : curl_easy_setopt(e, CURLOPT_PROXY, "");
-    r = r != 0
-            ? r
-            : curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
-    r = r != 0 ? r : curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
-    r = r != 0 ? r : curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
-    r = r != 0 ? r : curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    r = r != 0 ? r : curl_easy_setopt(e, CURLOPT_HTTPHEADER, t->headers);
-    r = r != 0 ? r : curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
-    r = r != 0 ? r : curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
-    r = r != 0 ? r : curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
-    r = r != 0 ? r : curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
-    if (op->deadline_ms != OP_NO_DEADLINE) {
+    const struct {
+        CURLoption option;
+        const char *value;
+    } texts[] = {
+        {CURLOPT_URL, url},
+        {CURLOPT_UNIX_SOCKET_PATH, t->c->socket_path},
+        {CURLOPT_PROTOCOLS_STR, "http"},
+        {CURLOPT_PROXY, ""},
+    };
+    CURLcode r = CURLE_OK;
+    for (size_t i = 0; r == CURLE_OK && i < ARRAY_LEN(switches); i++) {
+        r = curl_easy_setopt(t->easy, switches[i].option, switches[i].value);
+    }
+    for (size_t i = 0; r == CURLE_OK && i < ARRAY_LEN(texts); i++) {
+        r = curl_easy_setopt(t->easy, texts[i].option, texts[i].value);
+    }
+    if (r == CURLE_OK && op->deadline_ms != OP_NO_DEADLINE) {
         int64_t left_ms = op_left_ms(op, INT32_MAX);
-        r = r != 0 ? r : curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, left_ms > 0 ? (long)left_ms : 1L);
+        r = curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, left_ms > 0 ? (long)left_ms : 1L);
     }
     return r;
+}
+
+static CURLcode set_callbacks(struct grpc_transfer *t)
+{
+    CURLcode r = curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+    r = r != 0 ? r : curl_easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);
+    r = r != 0 ? r : curl_easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
+    r = r != 0 ? r : curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
+    return r != 0 ? r : curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
 }
 
 static CURLcode set_body(struct grpc_transfer *t)
@@ -258,6 +276,7 @@ static int configure(struct grpc_transfer *t, const struct op *op, struct err *e
         return -1;
     }
     CURLcode r = set_transport(t, op);
+    r = r != 0 ? r : set_callbacks(t);
     r = r != 0 ? r : set_body(t);
     if (r == CURLE_OUT_OF_MEMORY) {
         return err_no_memory(err);
