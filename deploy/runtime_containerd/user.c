@@ -145,6 +145,47 @@ static int read_file(int root_fd, const char *path, struct buf *b, struct err *e
     return found == ROOTFS_ABSENT ? 0 : found;
 }
 
+/* The explicit group of "user:group" as the only one. */
+static int take_group(struct process_user *user, struct str text, struct str group, struct err *err)
+{
+    int kind = read_id(text, "group", &user->gid, err);
+    if (kind == IS_NAME && !find_group(group, text, &user->gid)) {
+        return err_set(err, ERR_CONTAINER_START, "group '%.*s' is not in the image's /etc/group",
+                       STR_ARG(text));
+    }
+    return kind < 0 ? -1 : add_group(user, user->gid, err);
+}
+
+static int resolve(struct str text, struct str passwd, struct str group, struct process_user *out,
+                   struct err *err)
+{
+    struct process_user user = {.uid = 0};
+    struct str rest = text;
+    struct str who = str_cut(&rest, ':');
+    struct str name = {NULL, 0}; /* for supplementary groups */
+    int kind = who.len > 0 ? read_id(who, "user", &user.uid, err) : 0;
+    if (kind < 0) {
+        return -1;
+    }
+    struct str wanted = kind == IS_NAME ? who : (struct str){NULL, 0};
+    if (!find_user(passwd, wanted, &user, &name) && kind == IS_NAME) {
+        return err_set(err, ERR_CONTAINER_START, "user '%.*s' is not in the image's /etc/passwd",
+                       STR_ARG(who));
+    }
+    int done = 0;
+    if (rest.len > 0) {
+        done = take_group(&user, rest, group, err);
+    } else if (add_group(&user, user.gid, err) != 0) {
+        done = -1;
+    } else {
+        done = add_groups_of(&user, group, name, err);
+    }
+    if (done == 0) {
+        *out = user;
+    }
+    return done;
+}
+
 int user_resolve(int root_fd, const char *text, struct process_user *out_user, struct err *err)
 {
     CLEANUP(buf_done) struct buf passwd = BUF_INIT(USER_FILE_MAX_BYTES);
@@ -153,34 +194,5 @@ int user_resolve(int root_fd, const char *text, struct process_user *out_user, s
         read_file(root_fd, "/etc/group", &group, err) != 0) {
         return -1;
     }
-    struct process_user user = {.uid = 0};
-    struct str rest = str_of(text);
-    struct str who = str_cut(&rest, ':');
-    struct str name = {NULL, 0}; /* for supplementary groups */
-    bool has_group = rest.ptr != NULL && rest.len > 0;
-    int kind = who.len > 0 ? read_id(who, "user", &user.uid, err) : 0;
-    if (kind < 0) {
-        return -1;
-    }
-    struct str wanted = kind == IS_NAME ? who : (struct str){NULL, 0};
-    if (!find_user(buf_str(&passwd), wanted, &user, &name) && kind == IS_NAME) {
-        return err_set(err, ERR_CONTAINER_START, "user '%.*s' is not in the image's /etc/passwd",
-                       STR_ARG(who));
-    }
-    if (has_group) {
-        int group_kind = read_id(rest, "group", &user.gid, err);
-        if (group_kind < 0) {
-            return -1;
-        }
-        if (group_kind == IS_NAME && !find_group(buf_str(&group), rest, &user.gid)) {
-            return err_set(err, ERR_CONTAINER_START,
-                           "group '%.*s' is not in the image's /etc/group", STR_ARG(rest));
-        }
-    }
-    if (add_group(&user, user.gid, err) != 0 ||
-        (!has_group && add_groups_of(&user, buf_str(&group), name, err) != 0)) {
-        return -1;
-    }
-    *out_user = user;
-    return 0;
+    return resolve(str_of(text), buf_str(&passwd), buf_str(&group), out_user, err);
 }
