@@ -2,7 +2,7 @@
 """Child processes that always end, free ports, and waiting without fixed sleeps."""
 
 import os
-import signal
+import signal as signals
 import socket
 import subprocess
 import time
@@ -56,7 +56,7 @@ class Process:
         if self.is_running():
             self.child.send_signal(number)
 
-    def stop(self, number=signal.SIGTERM, patience_s=30):
+    def stop(self, number=signals.SIGTERM, patience_s=30):
         """Ends the child and returns its exit status; kills it when it does not end by itself."""
         self.signal(number)
         try:
@@ -67,7 +67,7 @@ class Process:
             raise AssertionError(f"{self.child.args[0]} did not end after signal {number}; {self.tail()}")
 
     def kill(self):
-        self.signal(signal.SIGKILL)
+        self.signal(signals.SIGKILL)
         self.child.wait()
 
     def tail(self, size=4000):
