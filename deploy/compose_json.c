@@ -352,8 +352,9 @@ static int read_mounts(const struct js_at *at, struct compose_service *s, struct
             read_struct(&item, mount_fields, &s->mounts[i], err) < 0) {
             return -1;
         }
-        if (s->mounts[i].target == NULL) {
-            return err_set(err, at->code, "%s/target is missing", item.pointer);
+        bool lacks_source = s->mounts[i].source == NULL && s->mounts[i].kind != COMPOSE_MOUNT_TMPFS;
+        if (s->mounts[i].target == NULL || lacks_source) {
+            return err_set(err, at->code, "%s lacks its source or target", item.pointer);
         }
     }
     return 0;

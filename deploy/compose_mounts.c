@@ -74,7 +74,9 @@ static int payload_source(struct compose_reader *r, const struct request *q,
                             "(:ro or read_only: true)",
                             q->source);
     }
-    if (fs_open_beneath(r->options->payload_fd, q->source, O_PATH | O_CLOEXEC, 0, &fd, err) < 0) {
+    /* Not O_PATH: before Linux 5.6 that would open a link itself. */
+    if (fs_open_beneath(r->options->payload_fd, q->source, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0,
+                        &fd, err) < 0) {
         if (err->code == ERR_NOT_FOUND) {
             err->code = ERR_DOCUMENT_INVALID;
         }
