@@ -177,6 +177,9 @@ static void cancel_all(struct reconciler *r)
         atomic_store(&r->deps[i]->cancel, true);
         pthread_cond_broadcast(&r->deps[i]->changed);
     }
+    if (r->watched != NULL) {
+        r->watched->ops->wake(r->watched);
+    }
     scheduler_poke(r);
     pthread_mutex_unlock(&r->lock);
 }

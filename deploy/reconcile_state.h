@@ -138,6 +138,7 @@ struct reconciler {
     atomic_bool stop; /* the agent ends */
     atomic_bool collect_cancel;
     pthread_t scheduler, watcher;
+    struct runtime *watched; /* handle of the watcher, NULL between two */
     struct slot slots[RECONCILE_WORKERS_MAX];
 
     bool is_runtime_up;

@@ -113,6 +113,8 @@ struct runtime_ops {
      * thread of its own. */
     int (*watch)(struct runtime *rt, const struct op *op, runtime_event_fn *each, void *user,
                  struct err *err);
+    /* Makes a `watch` under way, or the next one, look at its cancel flag at once; from any thread. */
+    void (*wake)(struct runtime *rt);
     void (*free)(struct runtime *rt);
 };
 /* First member of every implementation. */

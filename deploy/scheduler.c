@@ -418,6 +418,14 @@ void scheduler_event(const struct runtime_event *event, void *reconciler)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* Lets reconciler_free find the handle that is watched. */
+static void set_watched(struct reconciler *r, struct runtime *rt)
+{
+    pthread_mutex_lock(&r->lock);
+    r->watched = rt;
+    pthread_mutex_unlock(&r->lock);
+}
+
 void *scheduler_watch(void *reconciler)
 {
     struct reconciler *r = reconciler;
@@ -427,9 +435,11 @@ void *scheduler_watch(void *reconciler)
         struct runtime *rt = NULL;
         struct err err = ERR_INIT;
         if (r->env.runtime_new(&r->options.runtime, &rt, &err) == 0) {
+            set_watched(r, rt);
             if (rt->ops->watch(rt, &op, scheduler_event, r, &err) != 0) {
                 log_debug("the event stream ended", LOG_ERR(&err));
             }
+            set_watched(r, NULL);
             rt->ops->free(rt);
         }
         if (op_sleep(&op, backoff_next_ms(&wait), &err) != 0) {

@@ -83,6 +83,11 @@ static int op_watch(struct runtime *rt, const struct op *op, runtime_event_fn *e
     return events_watch(self(rt), op, each, user, err);
 }
 
+static void op_wake(struct runtime *rt)
+{
+    http_loop_wake(self(rt)->loop);
+}
+
 static void op_free(struct runtime *rt)
 {
     struct runtime_containerd *rc = self(rt);
@@ -106,6 +111,7 @@ static const struct runtime_ops ops = {
     .remove = op_remove,
     .collect = op_collect,
     .watch = op_watch,
+    .wake = op_wake,
     .free = op_free,
 };
 

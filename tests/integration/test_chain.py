@@ -71,7 +71,7 @@ services:
     image: {reference}
     network_mode: none
     env_file: settings.env
-    command: ["/bin/sh", "-c", "echo $GREETING; sleep 1000000"]
+    command: ["/bin/sh", "-c", "echo $$GREETING; sleep 1000000"]
 """, "settings.env": "GREETING=from the archive\n"})
     digest = card.registry.push.compose(card.name("bundle"), "1.0.0", archive)
     card.registry.push.sign(card.name("bundle"), digest, card.plant_key)
