@@ -47,6 +47,9 @@ void compose_service_free(struct compose_service *service)
 
 void compose_free(struct compose_project *project)
 {
+    if (project == NULL) {
+        return;
+    }
     for (size_t i = 0; i < project->service_count; i++) {
         compose_service_done(&project->services[i]);
     }

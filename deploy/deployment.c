@@ -46,6 +46,9 @@ struct dep *dep_add(struct reconciler *r, const char *id, struct err *err)
 
 void dep_free(struct dep *dep)
 {
+    if (dep == NULL) {
+        return;
+    }
     desired_unref(dep->desired);
     release_unref(dep->wanted);
     release_unref(dep->good);

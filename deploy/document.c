@@ -29,6 +29,9 @@ struct reader {
 
 void document_free(struct document *d)
 {
+    if (d == NULL) {
+        return;
+    }
     for (size_t i = 0; i < d->component_count; i++) {
         free(d->components[i].name);
         free(d->components[i].repository);

@@ -46,6 +46,9 @@ static void token_free(struct token *t)
 
 void reghost_free(struct reghost *host)
 {
+    if (host == NULL) {
+        return;
+    }
     while (host->tokens != NULL) {
         struct token *t = host->tokens;
         host->tokens = t->next;

@@ -244,6 +244,9 @@ int policy_empty(struct policy **out_policy, struct err *err)
 
 void policy_free(struct policy *policy)
 {
+    if (policy == NULL) {
+        return;
+    }
     for (size_t i = 0; i < policy->rule_count; i++) {
         rule_done(&policy->rules[i]);
     }

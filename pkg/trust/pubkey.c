@@ -250,6 +250,9 @@ int pubkey_load(int dir_fd, const char *path, struct pubkey **out_key, struct er
 
 void pubkey_free(struct pubkey *key)
 {
+    if (key == NULL) {
+        return;
+    }
     EVP_PKEY_free(key->pkey);
     free(key);
 }
