@@ -41,12 +41,18 @@ void compose_service_done(struct compose_service *s)
 
 void compose_service_free(struct compose_service *service)
 {
+    if (service == NULL) {
+        return;
+    }
     compose_service_done(service);
     free(service);
 }
 
 void compose_free(struct compose_project *project)
 {
+    if (project == NULL) {
+        return;
+    }
     if (project == NULL) {
         return;
     }

@@ -100,7 +100,7 @@ struct compose_options {
  * the payload. */
 int compose_load(const struct compose_options *options, struct compose_project **out_project,
                  struct err *err) NODISCARD;
-void compose_free(struct compose_project *project);
+void compose_free(struct compose_project *project); /* NULL is allowed */
 DEFINE_FREEP(struct compose_project, compose_free)
 
 /* Canonical JSON of one service: equal exactly when the container would be equal (image by reference

@@ -64,7 +64,7 @@ struct document {
 /* Reads document `index` of a parsed file. */
 int document_parse(const struct yml_file *file, size_t index, struct document **out_document,
                    struct err *err) NODISCARD;
-void document_free(struct document *document);
+void document_free(struct document *document); /* NULL is allowed */
 DEFINE_FREEP(struct document, document_free)
 
 /* Canonical JSON of the value, and back: for the store. */

@@ -442,6 +442,38 @@ static void refuse_each_foreign_key_by_name_even_when_it_is_null(void **state)
     assert_refused(*state, &build, 1);
 }
 
+/* deploy/README.md tells people about every key of the table in compose_service.c, and the truth. */
+static void the_table_of_the_manual_is_the_table_of_the_code(void **state)
+{
+    CLEANUP(buf_done) struct buf code = BUF_INIT(65536);
+    CLEANUP(buf_done) struct buf manual = BUF_INIT(65536);
+    struct err err = ERR_INIT;
+    size_t rows = 0;
+    assert_int_equal(fs_read(AT_FDCWD, TEST_DATA "/../../deploy/compose_service.c", &code, &err),
+                     0);
+    assert_int_equal(fs_read(AT_FDCWD, TEST_DATA "/../../deploy/README.md", &manual, &err), 0);
+    const char *at = strstr(code.ptr, "service_keys[] = {");
+    assert_non_null(at);
+    const char *end = strstr(at, "{NULL, NULL, NULL}");
+    for (at = strstr(at, "    {\""); at != NULL && at < end; at = strstr(at + 1, "    {\"")) {
+        char yaml[128];
+        char row[128];
+        struct compose_project *p = NULL;
+        int len = (int)strcspn(at + 6, "\"");
+        snprintf(yaml, sizeof yaml, "services: {web: {image: a, %.*s: }}\n", len, at + 6);
+        bool is_image = len == 5 && strncmp(at + 6, "image", 5) == 0;
+        int rc = is_image ? 0 : payload_dir_load(*state, yaml, NULL, &p, &err);
+        snprintf(row, sizeof row, "\n| `%.*s` | %s |", len, at + 6,
+                 rc == 0 ? "carried out" : "refused");
+        if (strstr(manual.ptr, row) == NULL) {
+            fail_msg("deploy/README.md lacks the row%s", row);
+        }
+        compose_free(p);
+        rows++;
+    }
+    assert_true(rows > 90);
+}
+
 /* --- limits -------------------------------------------------------------------------------------- */
 
 static void limit_of_services(void **state)
@@ -550,6 +582,7 @@ int main(void)
         IN_DIR(refuse_ports_that_cannot_be_kept),
         IN_DIR(refuse_mounts_that_cannot_be_kept),
         IN_DIR(refuse_each_foreign_key_by_name_even_when_it_is_null),
+        IN_DIR(the_table_of_the_manual_is_the_table_of_the_code),
         IN_DIR(limit_of_services),
         IN_DIR(limit_of_lists),
         IN_DIR(refuse_a_bomb_of_aliases),
