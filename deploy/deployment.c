@@ -61,10 +61,9 @@ void dep_free(struct dep *dep)
 
 void dep_replace(struct release **slot, struct release *release)
 {
-    if (*slot != release) {
-        release_unref(*slot);
-    }
+    struct release *old = *slot;
     *slot = release;
+    release_unref(old);
 }
 
 /* --- what is wanted ------------------------------------------------------------------------------ */

@@ -338,14 +338,14 @@ static int64_t look(struct reconciler *r)
     return next;
 }
 
-static bool has_news(const struct reconciler *r)
+static bool has_done_slot(const struct reconciler *r)
 {
     for (size_t i = 0; i < RECONCILE_WORKERS_MAX; i++) {
         if (r->slots[i].state == SLOT_DONE) {
             return true;
         }
     }
-    return r->is_view_dirty;
+    return false;
 }
 
 void *scheduler_main(void *reconciler)
@@ -355,13 +355,13 @@ void *scheduler_main(void *reconciler)
     while (!atomic_load(&r->stop)) {
         int64_t next = look(r);
         /* look() lets go of the lock here and there: what came meanwhile is seen at once. */
-        if (!has_news(r) && !atomic_load(&r->stop)) {
+        if (!has_done_slot(r) && !r->is_view_dirty && !atomic_load(&r->stop)) {
             scheduler_wait(r, &r->poked, next);
         }
     }
     while (is_any_running(r)) {
         join_done(r);
-        if (is_any_running(r) && !has_news(r)) {
+        if (is_any_running(r) && !has_done_slot(r)) {
             pthread_cond_wait(&r->poked, &r->lock);
         }
     }
