@@ -62,8 +62,8 @@ static const char *status_text(int status)
         return "Not Modified";
     case 400:
         return "Bad Request";
-    case 403:
-        return "Forbidden";
+    case 401:
+        return "Unauthorized";
     case 404:
         return "Not Found";
     case 405:
@@ -75,12 +75,12 @@ static const char *status_text(int status)
     }
 }
 
-static bool is_head(struct evhttp_request *request)
+bool reply_is_head(struct evhttp_request *request)
 {
     return evhttp_request_get_command(request) == EVHTTP_REQ_HEAD;
 }
 
-static void header(struct evhttp_request *request, const char *name, const char *value)
+void reply_header(struct evhttp_request *request, const char *name, const char *value)
 {
     evhttp_add_header(evhttp_request_get_output_headers(request), name, value);
 }
@@ -89,7 +89,7 @@ static void length_header(struct evhttp_request *request, size_t len)
 {
     char text[24];
     snprintf(text, sizeof(text), "%zu", len);
-    header(request, "Content-Length", text);
+    reply_header(request, "Content-Length", text);
 }
 
 /* True when If-None-Match names the tag (RFC 9110 §13.1.2; weak comparison). */
@@ -103,15 +103,15 @@ static bool is_known(struct evhttp_request *request, const char *etag)
 void reply_page(struct evhttp_request *request, struct page *page)
 {
     struct str body = buf_str(&page->body);
-    header(request, "ETag", page->etag);
-    header(request, "Cache-Control", "no-cache");
+    reply_header(request, "ETag", page->etag);
+    reply_header(request, "Cache-Control", "no-cache");
     if (is_known(request, page->etag)) {
         evhttp_send_reply(request, 304, status_text(304), NULL);
         return;
     }
-    header(request, "Content-Type", "application/json");
+    reply_header(request, "Content-Type", "application/json");
     length_header(request, body.len);
-    if (!is_head(request)) {
+    if (!reply_is_head(request)) {
         page->references++;
         if (evbuffer_add_reference(evhttp_request_get_output_buffer(request), body.ptr, body.len,
                                    page_written, page) < 0) {
@@ -124,10 +124,10 @@ void reply_page(struct evhttp_request *request, struct page *page)
 void reply_text(struct evhttp_request *request, int status, const char *content_type,
                 struct str text)
 {
-    header(request, "Content-Type", content_type);
-    header(request, "Cache-Control", "no-store");
+    reply_header(request, "Content-Type", content_type);
+    reply_header(request, "Cache-Control", "no-store");
     length_header(request, text.len);
-    if (!is_head(request)) {
+    if (!reply_is_head(request)) {
         evbuffer_add(evhttp_request_get_output_buffer(request), text.ptr, text.len);
     }
     evhttp_send_reply(request, status, status_text(status), NULL);
@@ -158,20 +158,37 @@ static int problem_status(enum err_code code)
     if (code == ERR_USAGE || code == ERR_LIMIT) {
         return 400;
     }
-    if (code == ERR_ACCESS_DENIED) {
-        return 403;
-    }
     return code == ERR_INTERNAL || code == ERR_NO_MEMORY ? 500 : 503;
 }
 
-void reply_problem(struct evhttp_request *request, const struct err *error)
+static void reply_problem_as(struct evhttp_request *request, int status, const struct err *error)
 {
     char type[96];
-    int status = problem_status(error->code);
     snprintf(type, sizeof(type), "urn:remora:error:%s", err_token(error->code));
     CLEANUP(js_freep)
     json_t *json =
         json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", type, "title", err_sentence(error->code),
                   "status", status, "code", err_token(error->code), "detail", error->text);
     reply_json_as(request, status, "application/problem+json", json);
+}
+
+void reply_problem(struct evhttp_request *request, const struct err *error)
+{
+    reply_problem_as(request, problem_status(error->code), error);
+}
+
+void reply_unauthorized(struct evhttp_request *request)
+{
+    struct err err = ERR_INIT;
+    (void)err_set(&err, ERR_ACCESS_DENIED, "a client certificate or a bearer token is needed");
+    reply_header(request, "WWW-Authenticate", "Bearer realm=\"remora\"");
+    reply_problem_as(request, 401, &err);
+}
+
+void reply_method_not_allowed(struct evhttp_request *request, const char *allowed)
+{
+    struct err err = ERR_INIT;
+    (void)err_set(&err, ERR_USAGE, "this resource answers to %s", allowed);
+    reply_header(request, "Allow", allowed);
+    reply_problem_as(request, 405, &err);
 }

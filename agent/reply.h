@@ -29,7 +29,16 @@ void reply_page(struct evhttp_request *request, struct page *page);
 void reply_json(struct evhttp_request *request, int status, const json_t *json);
 void reply_text(struct evhttp_request *request, int status, const char *content_type,
                 struct str text);
-/* Status by the error's code: NOT_FOUND 404, USAGE 400, ACCESS_DENIED 403, others 503 or 500. */
+/* Status by the error's code: NOT_FOUND 404, USAGE and LIMIT 400, INTERNAL and NO_MEMORY 500, others
+ * 503. */
 void reply_problem(struct evhttp_request *request, const struct err *error);
+/* 401, with the challenge that RFC 6750 §3 demands. */
+void reply_unauthorized(struct evhttp_request *request);
+/* 405; `allowed` is the value of Allow, such as "GET, HEAD". */
+void reply_method_not_allowed(struct evhttp_request *request, const char *allowed);
+
+/* Adds a header to the answer. */
+void reply_header(struct evhttp_request *request, const char *name, const char *value);
+bool reply_is_head(struct evhttp_request *request);
 
 #endif

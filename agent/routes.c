@@ -62,7 +62,7 @@ static void stamp_now(const struct routes *r, enum page_kind kind, uint64_t out[
     if (kind == PAGE_STATUS) {
         sync_status(r->in->sync, &st);
         out[1] = st.generation;
-        out[2] = (uint64_t)r->in->policy.serial << 8 | (uint64_t)r->in->policy.error.code;
+        out[2] = r->in->generation;
     }
 }
 
@@ -126,6 +126,15 @@ static void get_capabilities(struct routes *r, struct evhttp_request *request, s
     serve_json(request, rc, json, &err);
 }
 
+/* Percent-decodes one segment of a path; false when it does not fit or holds a NUL. */
+static bool decode(struct str segment, char *out, size_t size)
+{
+    CLEANUP(free_charp) char *raw = str_dup(segment);
+    size_t len = 0;
+    CLEANUP(free_charp) char *text = raw != NULL ? evhttp_uridecode(raw, 0, &len) : NULL;
+    return text != NULL && str_copy(out, size, (struct str){text, len});
+}
+
 /* "/v1/deployments/" + `rest`, which is "{id}" or "{id}/receipt". */
 static void get_deployment(struct routes *r, struct evhttp_request *request, struct str rest)
 {
@@ -136,7 +145,7 @@ static void get_deployment(struct routes *r, struct evhttp_request *request, str
     struct str tail = rest;
     struct str name = str_cut(&tail, '/');
     int rc = -1;
-    if (!str_copy(id, sizeof(id), name)) {
+    if (!decode(name, id, sizeof(id))) {
         (void)err_set(&err, ERR_NOT_FOUND, "there is no such deployment");
     } else if (tail.ptr == NULL) {
         rc = status_deployment_json(view, id, &json, &err);
@@ -177,7 +186,7 @@ static void get_events(struct routes *r, struct evhttp_request *request, struct 
     (void)rest;
     int64_t after = events_after(request);
     const char *accept = evhttp_find_header(evhttp_request_get_input_headers(request), "Accept");
-    if (accept != NULL && strstr(accept, "text/event-stream") != NULL) {
+    if (accept != NULL && strstr(accept, "text/event-stream") != NULL && !reply_is_head(request)) {
         streams_add(r->streams, request, after);
         return;
     }
@@ -335,11 +344,11 @@ void routes_handle(struct evhttp_request *request, void *user)
         reply_problem(request, &err);
         return;
     }
-    bool is_post = evhttp_request_get_command(request) == EVHTTP_REQ_POST;
-    if (is_post != route->is_post) {
-        evhttp_add_header(evhttp_request_get_output_headers(request), "Allow",
-                          route->is_post ? "POST" : "GET, HEAD");
-        reply_text(request, 405, "text/plain; charset=utf-8", STR("method not allowed\n"));
+    enum evhttp_cmd_type method = evhttp_request_get_command(request);
+    bool is_right = route->is_post ? method == EVHTTP_REQ_POST
+                                   : method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD;
+    if (!is_right) {
+        reply_method_not_allowed(request, route->is_post ? "POST" : "GET, HEAD");
         return;
     }
     size_t len = strlen(route->path);
