@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A change in any thread activates one event of the main loop, however many changes there are; the
- * loop then reads what is new for each client. Nothing is queued per client but its position.
+ * loop then reads what is new for each client. Nothing is queued per client but its position and one
+ * chunk under way; when that was written the next is read, so a slow client costs no memory and
+ * misses nothing that the history still holds.
+ *
+ * evhttp's time-out for silent clients is taken off the reading side: here the client is meant to be
+ * silent.
  */
 #include "agent/streams.h"
 
@@ -15,6 +20,7 @@ struct stream {
     struct streams *all;
     struct evhttp_request *request; /* NULL: the place is free */
     int64_t after;
+    bool is_writing; /* a chunk is under way */
 };
 
 struct streams {
@@ -44,47 +50,48 @@ static void closed(struct evhttp_connection *connection, void *user)
     }
 }
 
-static bool is_lagging(struct stream *c)
-{
-    struct evhttp_connection *connection = evhttp_request_get_connection(c->request);
-    struct bufferevent *bev =
-        connection != NULL ? evhttp_connection_get_bufferevent(connection) : NULL;
-    return bev == NULL || evbuffer_get_length(bufferevent_get_output(bev)) > STREAMS_LAG_BYTES;
-}
+static void written(struct evhttp_connection *connection, void *user);
 
 static void send_chunk(struct stream *c, struct str text)
 {
     struct evbuffer *chunk = evbuffer_new();
-    if (chunk == NULL || is_lagging(c) || evbuffer_add(chunk, text.ptr, text.len) < 0) {
+    if (chunk == NULL || evbuffer_add(chunk, text.ptr, text.len) < 0) {
         drop(c);
     } else {
-        evhttp_send_reply_chunk(c->request, chunk);
+        c->is_writing = true;
+        evhttp_send_reply_chunk_with_cb(c->request, chunk, written, c);
     }
     if (chunk != NULL) {
         evbuffer_free(chunk);
     }
 }
 
+/* Appends one event whole, or nothing. */
 static int format_event(const struct view_event *event, struct buf *out, struct err *err)
 {
     CLEANUP(js_freep) json_t *json = status_event_json(event);
+    size_t before = out->len;
     if (json == NULL) {
         return err_no_memory(err);
     }
     if (buf_printf(out, err, "id: %lld\ndata: ", (long long)event->seq) < 0 ||
-        js_write(json, out, err) < 0) {
+        js_write(json, out, err) < 0 || buf_append_text(out, "\n\n", err) < 0) {
+        out->len = before;
         return -1;
     }
-    return buf_append_text(out, "\n\n", err);
+    return 0;
 }
 
-/* Sends what a client has not seen. */
+/* Sends what a client has not seen, as much as one chunk holds. */
 static void catch_up(struct stream *c)
 {
     struct view_event *events = NULL;
     size_t count = 0;
     struct err err = ERR_INIT;
-    CLEANUP(buf_done) struct buf text = BUF_INIT(STREAMS_LAG_BYTES);
+    CLEANUP(buf_done) struct buf text = BUF_INIT(STREAMS_CHUNK_BYTES);
+    if (c->is_writing) {
+        return;
+    }
     if (reconciler_events(c->all->reconciler, c->after, STREAMS_BATCH, &events, &count, &err) < 0) {
         drop(c);
         return;
@@ -98,6 +105,16 @@ static void catch_up(struct stream *c)
     free(events);
     if (text.len > 0) {
         send_chunk(c, buf_str(&text));
+    }
+}
+
+static void written(struct evhttp_connection *connection, void *user)
+{
+    struct stream *c = user;
+    (void)connection;
+    if (c->request != NULL) {
+        c->is_writing = false;
+        catch_up(c);
     }
 }
 
@@ -121,8 +138,10 @@ static void on_ping(evutil_socket_t fd, short what, void *user)
     (void)what;
     for (size_t i = 0; i < STREAMS_MAX; i++) {
         if (s->clients[i].request != NULL) {
-            send_chunk(&s->clients[i], STR(":\n\n"));
             is_any = true;
+            if (!s->clients[i].is_writing) {
+                send_chunk(&s->clients[i], STR(":\n\n"));
+            }
         }
     }
     if (!is_any) {
@@ -176,14 +195,17 @@ void streams_add(struct streams *s, struct evhttp_request *request, int64_t afte
         return;
     }
     struct timeval period = {.tv_sec = STREAMS_PING_S};
+    struct timeval stuck = {.tv_sec = STREAMS_STUCK_S};
+    struct evhttp_connection *connection = evhttp_request_get_connection(request);
     *free_place = (struct stream){.all = s, .request = request, .after = after};
-    struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
-    evhttp_add_header(headers, "Content-Type", "text/event-stream");
-    evhttp_add_header(headers, "Cache-Control", "no-store");
-    evhttp_connection_set_closecb(evhttp_request_get_connection(request), closed, free_place);
+    reply_header(request, "Content-Type", "text/event-stream");
+    reply_header(request, "Cache-Control", "no-store");
+    reply_header(request, "Connection", "close");
+    evhttp_connection_set_closecb(connection, closed, free_place);
+    bufferevent_set_timeouts(evhttp_connection_get_bufferevent(connection), NULL, &stuck);
     evhttp_send_reply_start(request, 200, "OK");
     event_add(s->ping, &period);
-    catch_up(free_place);
+    send_chunk(free_place, STR(":\n\n"));
 }
 
 void streams_changed(struct streams *s)

@@ -3,7 +3,8 @@
  * streams: clients that follow the event history (Server-Sent Events, one `data:` line of JSON per
  * event, `id:` is its sequence number). Main loop only, except streams_changed.
  *
- * LIMITS: STREAMS_MAX clients; a client that does not read is dropped when STREAMS_LAG_BYTES wait.
+ * LIMITS: STREAMS_MAX clients; at most STREAMS_CHUNK_BYTES wait for a client: the next events are read
+ * when it took the ones before. A client that takes nothing for STREAMS_STUCK_S is dropped.
  */
 #ifndef AGENT_STREAMS_H
 #define AGENT_STREAMS_H
@@ -14,7 +15,8 @@
 #include "deploy/reconcile.h"
 
 #define STREAMS_MAX 16
-#define STREAMS_LAG_BYTES (256 * 1024)
+#define STREAMS_CHUNK_BYTES (256 * 1024)
+#define STREAMS_STUCK_S 60
 #define STREAMS_BATCH 200
 #define STREAMS_PING_S 20
 
