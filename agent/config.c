@@ -8,7 +8,9 @@
 #include "agent/config.h"
 
 #include <errno.h>
+#include <event2/util.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <unistd.h>
 
@@ -414,10 +416,25 @@ static int incomplete(const struct config *c, struct err *err, const char *sente
     return err_set(err, ERR_CONFIG_INVALID, "%s: %s", c->path, sentence);
 }
 
+static bool is_address(const char *text)
+{
+    struct sockaddr_storage where;
+    int len = sizeof(where);
+    return evutil_parse_sockaddr_port(text, (struct sockaddr *)&where, &len) == 0 &&
+           (where.ss_family == AF_INET ? ((struct sockaddr_in *)&where)->sin_port
+                                       : ((struct sockaddr_in6 *)&where)->sin6_port) != 0;
+}
+
 /* The endpoint is never open to everybody: TCP demands a client certificate or a token. */
 static int status_complete(const struct config *c, struct err *err)
 {
     const struct config_status *status = &c->status;
+    if ((status->http_listen != NULL && !is_address(status->http_listen)) ||
+        (status->https_listen != NULL && !is_address(status->https_listen))) {
+        return incomplete(c, err,
+                          "status: listen must be a numeric address and a port, such as "
+                          "0.0.0.0:8443 or [::]:8443");
+    }
     if (status->http_listen != NULL) {
         struct str listen = str_of(status->http_listen);
         if (!str_starts_with(listen, "127.") && !str_starts_with(listen, "[::1]:")) {
@@ -474,6 +491,7 @@ int config_parse(const char *path, struct str text, struct config **out_config, 
     if (c == NULL) {
         return err_no_memory(err);
     }
+    atomic_init(&c->references, 1);
     c->log_level = LOG_LEVEL_INFO;
     c->git.interval_ms = 60 * 1000;
     c->git.timeout_ms = 2 * 60 * 1000;
@@ -524,9 +542,15 @@ static void fields_done(const struct field *fields, void *base)
     }
 }
 
+struct config *config_ref(struct config *c)
+{
+    atomic_fetch_add_explicit(&c->references, 1, memory_order_relaxed);
+    return c;
+}
+
 void config_free(struct config *c)
 {
-    if (c == NULL) {
+    if (c == NULL || atomic_fetch_sub_explicit(&c->references, 1, memory_order_acq_rel) != 1) {
         return;
     }
     fields_done(root_fields, c);

@@ -5,10 +5,12 @@
  * commented example that is installed.
  *
  * Strings belong to the config. Paths are absolute. A missing optional string is NULL, a missing
- * number has its default.
+ * number has its default. A config is never changed after it was read and is shared by counting.
  */
 #ifndef AGENT_CONFIG_H
 #define AGENT_CONFIG_H
+
+#include <stdatomic.h>
 
 #include "pkg/base/log.h"
 #include "pkg/base/yaml.h"
@@ -88,11 +90,14 @@ struct config {
     uint64_t log_max_bytes; /* per container; default 1 MiB */
     int64_t log_keep;       /* rotated files kept; default 2 */
     struct config_status status;
+    atomic_int references;
 };
 
 int config_load(const char *path, struct config **out_config, struct err *err) NODISCARD;
 int config_parse(const char *path, struct str text, struct config **out_config,
                  struct err *err) NODISCARD;
+struct config *config_ref(struct config *config);
+/* Drops one reference. */
 void config_free(struct config *config);
 DEFINE_FREEP(struct config, config_free)
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The order of the start is the order of dependence: reconciler (store), policy, listeners, then the
+ * The order of the start is the order of dependence: lock, reconciler (store), policy, listeners, then the
  * threads. Nothing waits for the network or for containerd, so that the agent is ready, and answers,
  * within milliseconds, whatever else is broken.
  *
@@ -9,11 +9,13 @@
  */
 #include "agent/daemon.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <event2/thread.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "agent/config.h"
@@ -32,7 +34,8 @@
 
 struct daemon {
     struct config *boot;
-    struct config *config; /* may be `boot` */
+    struct config *config; /* a reference of its own, also to `boot` */
+    int lock;              /* of the state directory; -1: not held */
     struct registries registries;
     struct event_base *base;
     struct reconciler *reconciler;
@@ -56,9 +59,9 @@ static void load_policy(struct daemon *d, bool is_start)
     struct policy *policy = NULL;
     struct err err = ERR_INIT;
     const char *path = d->config->policy_file;
-    int rc = path != NULL ? policy_load(path, 0, &policy, &err)
-                          : policy_empty(&policy, &err);
+    int rc = path != NULL ? policy_load(path, 0, &policy, &err) : policy_empty(&policy, &err);
     d->inputs.policy.error = err;
+    d->inputs.generation++;
     if (rc < 0) {
         log_error("trust policy refused", LOG_ERR(&err));
         reconciler_note_event(d->reconciler, "trust", path != NULL ? path : "-",
@@ -149,19 +152,31 @@ static void on_stop(evutil_socket_t signal_number, short what, void *user)
     event_base_loopbreak(d->base);
 }
 
+static bool is_other(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a != b : strcmp(a, b) != 0;
+}
+
 static bool needs_restart(const struct config *a, const struct config *b)
 {
-    return strcmp(a->state_dir, b->state_dir) != 0 ||
-           strcmp(a->runtime.socket, b->runtime.socket) != 0 ||
-           strcmp(a->status.socket, b->status.socket) != 0;
+    return is_other(a->state_dir, b->state_dir) || is_other(a->runtime.socket, b->runtime.socket) ||
+           is_other(a->runtime.namespace_, b->runtime.namespace_) ||
+           is_other(a->status.socket, b->status.socket) ||
+           is_other(a->status.https_listen, b->status.https_listen) ||
+           is_other(a->status.http_listen, b->status.http_listen);
 }
 
 static void reload(struct daemon *d)
 {
     struct err err = ERR_INIT;
     CLEANUP(config_freep) struct config *fresh = NULL;
-    if (config_load(d->boot->path, &fresh, &err) < 0 ||
-        server_reload(d->server, &fresh->status, &err) < 0) {
+    int rc = config_load(d->boot->path, &fresh, &err);
+    if (rc == 0) {
+        rc = server_reload(d->server, &fresh->status, &err);
+    }
+    d->inputs.config_error = err;
+    d->inputs.generation++;
+    if (rc < 0) {
         log_error("configuration refused, the old one stays", LOG_ERR(&err));
         reconciler_note_event(d->reconciler, "config", d->boot->path, err_token(err.code),
                               err.text);
@@ -170,13 +185,10 @@ static void reload(struct daemon *d)
     if (needs_restart(d->boot, fresh)) {
         log_warning("some settings take effect at the next start of the agent");
     }
-    struct config *old = d->config;
     sync_reload(d->sync, fresh);
+    config_free(d->config);
     d->config = TAKE(fresh);
     d->inputs.config = d->config;
-    if (old != d->boot) {
-        config_free(old);
-    }
     log_set_level(d->config->log_level);
     load_policy(d, false);
     reconciler_wake(d->reconciler);
@@ -194,10 +206,44 @@ static void on_reload(evutil_socket_t fd, short what, void *user)
 
 /* --- wiring -------------------------------------------------------------------------------------- */
 
+static int lock_state_dir(struct daemon *d, struct err *err)
+{
+    CLEANUP(free_charp) char *path = fs_join(d->boot->state_dir, "lock");
+    if (path == NULL) {
+        return err_no_memory(err);
+    }
+    if (fs_make_dirs(d->boot->state_dir, 0700, err) < 0) {
+        return -1;
+    }
+    d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (d->lock < 0) {
+        return err_set_errno(err, ERR_IO, errno, "%s", path);
+    }
+    if (flock(d->lock, LOCK_EX | LOCK_NB) == 0) {
+        return 0;
+    }
+    return errno == EWOULDBLOCK
+               ? err_set(err, ERR_CONFIG_INVALID, "another agent uses the state directory %s",
+                         d->boot->state_dir)
+               : err_set_errno(err, ERR_IO, errno, "%s", path);
+}
+
+static void note_recreated(struct daemon *d)
+{
+    struct err err = ERR_INIT;
+    (void)err_set(&err, ERR_STATE_BROKEN,
+                  "%s/remora.db could not be read; it was set aside as remora.db.broken and made "
+                  "anew from git and containerd",
+                  d->boot->state_dir);
+    d->inputs.is_state_recreated = true;
+    log_error("state made anew", LOG_ERR(&err));
+    reconciler_note_event(d->reconciler, "state", "remora.db", err_token(err.code), err.text);
+}
+
 static int make_reconciler(struct daemon *d, struct err *err)
 {
     const struct config *c = d->boot;
-    if (fs_make_dirs(c->state_dir, 0700, err) < 0 || registries_init(&d->registries, c, err) < 0) {
+    if (registries_init(&d->registries, c, err) < 0) {
         return -1;
     }
     struct reconcile_options options = {
@@ -219,8 +265,7 @@ static int make_reconciler(struct daemon *d, struct err *err)
         .user = d};
     int rc = reconciler_new(&options, &d->reconciler, err);
     if (rc == DB_RECREATED) {
-        d->inputs.is_state_recreated = true;
-        log_warning("the state file was unreadable; it was set aside and made anew");
+        note_recreated(d);
     }
     return rc < 0 ? -1 : 0;
 }
@@ -264,7 +309,7 @@ static int start(struct daemon *d, struct err *err)
 {
     d->inputs.started_ms = clock_wall_ms();
     d->inputs.config = d->config;
-    if (make_loop(d, err) < 0 || make_reconciler(d, err) < 0 ||
+    if (lock_state_dir(d, err) < 0 || make_loop(d, err) < 0 || make_reconciler(d, err) < 0 ||
         sync_new(d->config, d->reconciler, something_changed, d, &d->sync, err) < 0) {
         return -1;
     }
@@ -296,21 +341,20 @@ static void stop(struct daemon *d)
         event_base_free(d->base);
     }
     registries_done(&d->registries);
-    if (d->config != d->boot) {
-        config_free(d->config);
-    }
+    config_free(d->config);
     config_free(d->boot);
+    close_fdp(&d->lock);
 }
 
 int daemon_run(const char *config_path, struct err *err)
 {
-    CLEANUP(stop) struct daemon d = {0};
+    CLEANUP(stop) struct daemon d = {.lock = -1};
     mallopt(M_ARENA_MAX, 2);
     signal(SIGPIPE, SIG_IGN);
     if (config_load(config_path, &d.boot, err) < 0) {
         return -1;
     }
-    d.config = d.boot;
+    d.config = config_ref(d.boot);
     log_init(d.config->log_level);
     if (start(&d, err) < 0) {
         return -1;

@@ -96,22 +96,29 @@ static void sync_metrics(struct metrics *m, struct sync *sync)
     sample(m, "remora_documents_refused", (double)st.problem_count);
 }
 
+/* The id as well: while a deployment is removed another may already have its name. */
+static void deployment_labels(struct metrics *m, const char *name, const struct view_deployment *d)
+{
+    name_of(m, name);
+    label(m, true, "deployment", d->name);
+    label(m, false, "id", d->id);
+}
+
 static void deployment_metrics(struct metrics *m, const struct view *view)
 {
     family(m, "remora_runtime_up", "gauge", "1 while containerd answers.");
     sample(m, "remora_runtime_up", view->runtime_up);
     family(m, "remora_deployment_state", "gauge", "1 for the state that a deployment is in.");
     for (size_t i = 0; i < view->deployment_count; i++) {
-        name_of(m, "remora_deployment_state");
-        label(m, true, "deployment", view->deployments[i].name);
+        deployment_labels(m, "remora_deployment_state", &view->deployments[i]);
         label(m, false, "state", view->deployments[i].state);
         value_of(m, 1);
     }
     family(m, "remora_deployment_attempts", "gauge",
            "Attempts at the wanted revision that failed.");
     for (size_t i = 0; i < view->deployment_count; i++) {
-        sample_1(m, "remora_deployment_attempts", "deployment", view->deployments[i].name,
-                 view->deployments[i].attempts);
+        deployment_labels(m, "remora_deployment_attempts", &view->deployments[i]);
+        value_of(m, view->deployments[i].attempts);
     }
 }
 
@@ -127,17 +134,38 @@ static double restarts(const struct view_container *c)
     return c->restarts;
 }
 
+static bool is_same_service(const struct view_container *a, const struct view_container *b)
+{
+    return strcmp(a->service, b->service) == 0 && strcmp(a->component, b->component) == 0;
+}
+
+/* During an update a service has two containers: they are one series, with the larger value. */
+static void service_sample(struct metrics *m, const char *name, const struct view_deployment *d,
+                           size_t index, container_value *value)
+{
+    const struct view_container *c = &d->containers[index];
+    double most = value(c);
+    for (size_t i = 0; i < d->container_count; i++) {
+        if (i != index && is_same_service(c, &d->containers[i])) {
+            double other = value(&d->containers[i]);
+            most = other > most ? other : most;
+            if (i < index) {
+                return;
+            }
+        }
+    }
+    deployment_labels(m, name, d);
+    label(m, false, "component", c->component);
+    label(m, false, "service", c->service);
+    value_of(m, most);
+}
+
 static void container_family(struct metrics *m, const struct view *view, const char *name,
                              container_value *value)
 {
     for (size_t i = 0; i < view->deployment_count; i++) {
-        const struct view_deployment *d = &view->deployments[i];
-        for (size_t k = 0; k < d->container_count; k++) {
-            name_of(m, name);
-            label(m, true, "deployment", d->name);
-            label(m, false, "component", d->containers[k].component);
-            label(m, false, "service", d->containers[k].service);
-            value_of(m, value(&d->containers[k]));
+        for (size_t k = 0; k < view->deployments[i].container_count; k++) {
+            service_sample(m, name, &view->deployments[i], k, value);
         }
     }
 }

@@ -48,4 +48,8 @@ static inline void source_freep(struct source **source)
 int source_git_new(const struct config *config, struct reconciler *reconciler,
                    struct source **out_source, struct err *err) NODISCARD;
 
+/* "git <url> <branch>" without credentials: what a desired state of this source calls its place. */
+int source_git_place(const struct config *config, char *out, size_t size,
+                     struct err *err) NODISCARD;
+
 #endif

@@ -53,6 +53,15 @@ static int place_of(const struct config *config, char *out, size_t size, struct 
     return n >= 0 && (size_t)n < size ? 0 : err_set(err, ERR_LIMIT, "source.git.url is too long");
 }
 
+int source_git_place(const struct config *config, char *out, size_t size, struct err *err)
+{
+    int n = snprintf(out, size, "git ");
+    if (n < 0 || (size_t)n >= size) {
+        return err_set(err, ERR_LIMIT, "source.git.url is too long");
+    }
+    return place_of(config, out + n, size - (size_t)n, err);
+}
+
 /* Loads the accepted commit, unless it belongs to another place. */
 static int load_accepted(struct source_git *s, struct err *err)
 {

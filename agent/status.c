@@ -3,12 +3,16 @@
  * Small builders, one per object of the answer. jansson's `_new` calls take over what they get and
  * accept NULL, so a failed allocation anywhere surfaces as one failed check at the end: `set` remembers
  * that something was lost.
+ *
+ * jansson refuses a string that is not UTF-8, and one file name in a repository must not silence the
+ * whole status: what is not printable is replaced.
  */
 #include "agent/status.h"
 
 #include <unistd.h>
 
 #include "pkg/base/clock.h"
+#include "pkg/base/utf8.h"
 
 /* Adds a member and remembers a failure in `*ok`. A NULL value means out of memory. */
 static void set(json_t *object, const char *name, json_t *value, bool *ok)
@@ -18,10 +22,26 @@ static void set(json_t *object, const char *name, json_t *value, bool *ok)
     }
 }
 
+/* The text with '?' for what must not be shown; NULL when out of memory. */
+static json_t *printable(const char *text)
+{
+    CLEANUP(free_charp) char *copy = strdup(text);
+    size_t len = copy != NULL ? strlen(copy) : 0;
+    for (size_t at = 0; at < len;) {
+        size_t step = utf8_printable(copy + at, len - at);
+        if (step == 0) {
+            copy[at] = '?';
+            step = 1;
+        }
+        at += step;
+    }
+    return copy != NULL ? json_stringn_nocheck(copy, len) : NULL;
+}
+
 static void set_text(json_t *object, const char *name, const char *text, bool *ok)
 {
     if (text != NULL && text[0] != '\0') {
-        set(object, name, json_string(text), ok);
+        set(object, name, printable(text), ok);
     }
 }
 
@@ -65,6 +85,7 @@ static json_t *agent_json(const struct status_inputs *in, bool *ok)
     if (in->is_state_recreated) {
         set(o, "stateRecreated", json_true(), ok);
     }
+    set_error(o, "error", &in->config_error, ok);
     return o;
 }
 

@@ -4,7 +4,8 @@
  * from immutable pictures (reconciler_view, sync_status), so a slow pull never delays an answer.
  *
  * Times are RFC 3339 in UTC; members that are unknown are absent; `error` is present exactly while
- * something is wrong: {"code": token, "message": sentence}.
+ * something is wrong: {"code": token, "message": sentence}. Texts from outside have each byte replaced
+ * by '?' that must not be shown to a person (utf8.h).
  */
 #ifndef AGENT_STATUS_H
 #define AGENT_STATUS_H
@@ -24,8 +25,11 @@ struct status_inputs {
     struct reconciler *reconciler;
     struct sync *sync;
     struct status_policy policy;
+    struct err
+        config_error;   /* the configuration was refused at the last reload; an older one rules */
     int64_t started_ms; /* wall clock */
     bool is_state_recreated;
+    uint64_t generation; /* rises when any of the above changes */
 };
 
 /* GET /v1/status */

@@ -3,9 +3,9 @@
  * One thread, one loop: make the source if there is none, poll, publish, wait. The wait is on a
  * condition variable with a monotonic deadline, so a wall clock that jumps moves no poll.
  *
- * A reload only marks the source as stale: it is freed and made again by the thread that uses it,
- * between two polls. sync_reload waits until that happened, because the caller frees the old
- * configuration afterwards; the poll under way is cancelled, so the wait is short.
+ * A reload only leaves the new configuration: the source is freed and made again by the thread that
+ * uses it, between two polls; the poll under way is cancelled. Configurations are counted, so nobody
+ * waits for that.
  */
 #include "agent/sync.h"
 
@@ -26,10 +26,10 @@ struct sync {
     void (*changed)(void *user);
     void *user;
 
-    pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t cond;  /* CLOCK_MONOTONIC */
-    const struct config *config;
-    const struct config *reload; /* not NULL: adopt it, then set to NULL and signal */
+    pthread_mutex_t lock;  /* guards what follows */
+    pthread_cond_t cond;   /* CLOCK_MONOTONIC */
+    struct config *config; /* owned reference, as the next */
+    struct config *reload; /* not NULL: to be adopted by the thread */
     bool is_woken;
     bool is_stopping;
     struct sync_status status;
@@ -59,6 +59,17 @@ static void note_desired(struct sync *s, const struct desired *d)
     snprintf(s->status.signer, sizeof(s->status.signer), "%s", d->signer);
     s->status.problem_count = d->problem_count;
     s->status.first_problem = d->problem_count > 0 ? d->problems[0].error : ERR_INIT;
+    publish(s);
+}
+
+/* What the status says of a source before anything was read from it. The lock is held. */
+static void note_config(struct sync *s)
+{
+    struct err ignored = ERR_INIT;
+    s->status.allow_unsigned = s->config->git.allow_unsigned;
+    if (source_git_place(s->config, s->status.place, sizeof(s->status.place), &ignored) < 0) {
+        s->status.place[0] = '\0';
+    }
     publish(s);
 }
 
@@ -194,12 +205,11 @@ static void adopt_reload(struct sync *s)
     }
     source_freep(&s->source);
     s->is_restored = false;
-    s->config = s->reload;
-    s->reload = NULL;
-    s->status.allow_unsigned = s->config->git.allow_unsigned;
+    config_free(s->config);
+    s->config = TAKE(s->reload);
     s->backoff.max_ms = s->config->git.interval_ms;
     atomic_store(&s->cancel, false);
-    pthread_cond_broadcast(&s->cond);
+    note_config(s);
 }
 
 static void *sync_main(void *user)
@@ -217,8 +227,8 @@ static void *sync_main(void *user)
     return NULL;
 }
 
-int sync_new(const struct config *config, struct reconciler *reconciler,
-             void (*changed)(void *user), void *user, struct sync **out_sync, struct err *err)
+int sync_new(struct config *config, struct reconciler *reconciler, void (*changed)(void *user),
+             void *user, struct sync **out_sync, struct err *err)
 {
     struct sync *s = calloc(1, sizeof(*s));
     if (s == NULL) {
@@ -231,14 +241,14 @@ int sync_new(const struct config *config, struct reconciler *reconciler,
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&s->lock, NULL);
     atomic_init(&s->cancel, false);
-    s->config = config;
+    s->config = config_ref(config);
     s->reconciler = reconciler;
     s->changed = changed;
     s->user = user;
     s->backoff = BACKOFF_INIT(SYNC_BACKOFF_FIRST_MS, config->git.interval_ms);
     s->status.state = SYNC_STARTING;
-    s->status.allow_unsigned = config->git.allow_unsigned;
     snprintf(s->status.kind, sizeof(s->status.kind), "git");
+    note_config(s);
     *out_sync = s;
     return 0;
 }
@@ -271,6 +281,8 @@ void sync_free(struct sync *s)
         pthread_join(s->thread, NULL);
     }
     source_freep(&s->source);
+    config_free(s->config);
+    config_free(s->reload);
     pthread_cond_destroy(&s->cond);
     pthread_mutex_destroy(&s->lock);
     free(s);
@@ -284,20 +296,13 @@ void sync_wake(struct sync *s)
     pthread_mutex_unlock(&s->lock);
 }
 
-void sync_reload(struct sync *s, const struct config *config)
+void sync_reload(struct sync *s, struct config *config)
 {
     pthread_mutex_lock(&s->lock);
-    if (!s->is_started) {
-        s->config = config;
-        pthread_mutex_unlock(&s->lock);
-        return;
-    }
-    s->reload = config;
+    config_free(s->reload);
+    s->reload = config_ref(config);
     atomic_store(&s->cancel, true);
     pthread_cond_broadcast(&s->cond);
-    while (s->reload != NULL && !s->is_stopping) {
-        pthread_cond_wait(&s->cond, &s->lock);
-    }
     pthread_mutex_unlock(&s->lock);
 }
 

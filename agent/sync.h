@@ -40,10 +40,9 @@ const char *sync_state_name(enum sync_state state);
 
 struct sync;
 
-/* Borrows `config` (until sync_reload) and `reconciler`. `changed` is called from the sync thread. */
-int sync_new(const struct config *config, struct reconciler *reconciler,
-             void (*changed)(void *user), void *user, struct sync **out_sync,
-             struct err *err) NODISCARD;
+/* Takes a reference of `config`, borrows `reconciler`. `changed` is called from the sync thread. */
+int sync_new(struct config *config, struct reconciler *reconciler, void (*changed)(void *user),
+             void *user, struct sync **out_sync, struct err *err) NODISCARD;
 int sync_start(struct sync *sync, struct err *err) NODISCARD;
 /* Cancels a poll under way and joins the thread. */
 void sync_free(struct sync *sync);
@@ -51,9 +50,9 @@ DEFINE_FREEP(struct sync, sync_free)
 
 /* Polls now. */
 void sync_wake(struct sync *sync);
-/* Makes the source anew from `config`, which is borrowed from now on; the old one is not used after
- * this returned. */
-void sync_reload(struct sync *sync, const struct config *config);
+/* The source is made anew from `config`, of which a reference is taken. Returns at once; a poll under
+ * way is cancelled. */
+void sync_reload(struct sync *sync, struct config *config);
 void sync_status(struct sync *sync, struct sync_status *out_status);
 
 #endif
