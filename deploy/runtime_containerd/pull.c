@@ -45,6 +45,8 @@ struct pull {
     size_t base;          /* layers that are unpacked already at the start */
     size_t unpacked;      /* layers that are unpacked */
     struct unpack unpack;
+    char store[PATH_MAX]; /* where containerd keeps blobs; "" unknown */
+    char trees[PATH_MAX]; /* and snapshots */
     int64_t fetch_started_ms;
     int64_t fetch_ended_ms;
     int64_t unpack_ms;
@@ -125,34 +127,28 @@ static int add_up(const struct pull *p, bool precise, int64_t *out_packed, int64
     return 0;
 }
 
-static int check_room_of(const struct pull *p, bool precise, const char *store, const char *trees,
-                         struct err *err)
+static int check_room_of(const struct pull *p, bool precise, struct err *err)
 {
     int64_t packed = 0;
     int64_t unpacked = 0;
     if (add_up(p, precise, &packed, &unpacked, err) != 0) {
         return -1;
     }
-    if (same_file_system(store, trees)) {
-        return check_free(store, packed + unpacked, err);
+    if (same_file_system(p->store, p->trees)) {
+        return check_free(p->store, packed + unpacked, err);
     }
-    return check_free(store, packed, err) != 0 ? -1 : check_free(trees, unpacked, err);
+    return check_free(p->store, packed, err) != 0 ? -1 : check_free(p->trees, unpacked, err);
 }
 
 /* Asks for what earlier tries left only when it matters: it is a call for each layer. */
-static int check_room(const struct pull *p, struct err *err)
+static int check_room(struct pull *p, struct err *err)
 {
-    char store[PATH_MAX];
-    char trees[PATH_MAX];
     struct err first = ERR_INIT;
-    if (plugin_root(p, "io.containerd.content.v1", "content", store, err) != 0 ||
-        plugin_root(p, "io.containerd.snapshotter.v1", p->rc->snapshotter, trees, err) != 0) {
+    if (plugin_root(p, "io.containerd.content.v1", "content", p->store, err) != 0 ||
+        plugin_root(p, "io.containerd.snapshotter.v1", p->rc->snapshotter, p->trees, err) != 0) {
         return -1;
     }
-    if (check_room_of(p, false, store, trees, &first) == 0) {
-        return 0;
-    }
-    return check_room_of(p, true, store, trees, err);
+    return check_room_of(p, false, &first) == 0 ? 0 : check_room_of(p, true, err);
 }
 
 /* --- fetching ------------------------------------------------------------------------------------- */
@@ -169,13 +165,28 @@ static bool waits_for_equal(const struct pull *p, size_t index)
     return false;
 }
 
+/* A reset upload whose rest does not fit was ended by a full disk. */
+static int explain_reset(const struct pull *p, const struct layer *layer, struct err *err)
+{
+    if (err->code == ERR_RUNTIME_FAILED && strstr(err->text, CONTENT_UPLOAD_RESET) != NULL) {
+        struct err full = ERR_INIT;
+        if (check_free(p->store, layer->descriptor->size_bytes - layer->taken + MIB, &full) != 0) {
+            *err = full;
+        }
+    }
+    return -1;
+}
+
 static int settle_layer(struct pull *p, struct layer *layer, struct err *err)
 {
     if (layer->state == LAYER_STORED && layer->queue != NULL) {
         layer_stop(layer);
         p->fetch_ended_ms = clock_mono_ms();
     }
-    return layer->state == LAYER_FAILED ? layer_recover(layer, p->rc, p->op, err) : 0;
+    if (layer->state == LAYER_FAILED && layer_recover(layer, p->rc, p->op, err) != 0) {
+        return explain_reset(p, layer, err);
+    }
+    return 0;
 }
 
 /* Begins what may be begun; `out_wait_ms` is made shorter when a layer is to be tried again. */
@@ -371,7 +382,7 @@ static int drive(struct pull *p, struct err *err)
         }
         report(p);
         if (p->unpacked < p->image->layer_count &&
-            http_loop_step(p->rc->loop, p->op, wait_ms, err) != 0) {
+            containerd_step(p->rc->client, p->op, wait_ms, err) != 0) {
             return -1;
         }
     }

@@ -12,6 +12,10 @@ struct containerd {
     char *socket_path;
     char *name_space;
     char *lease; /* NULL: none */
+    /* for containerd_step */
+    unsigned uploads;    /* under way */
+    bool has_moved;      /* some transfer was called back since it was cleared */
+    unsigned idle_steps; /* in a row */
 };
 
 #endif

@@ -57,6 +57,11 @@ const char *containerd_namespace(const struct containerd *c);
  * the daemon does not know lets calls that create things fail with ERR_NOT_FOUND. */
 int containerd_use_lease(struct containerd *c, const char *id, struct err *err) NODISCARD;
 
+/* Steps the loop as http_loop_step does. While uploads are under way it must be this one: libcurl 7.88
+ * asks poll whether it may write although the daemon's window is closed, and would spin. */
+int containerd_step(struct containerd *c, const struct op *op, int64_t wait_ms,
+                    struct err *err) NODISCARD;
+
 struct containerd_version {
     char version[64];
     char revision[64];

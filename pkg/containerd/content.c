@@ -5,6 +5,9 @@
  * first flow-control window: a bigger body could still be under way when the daemon refuses, and then
  * libcurl loses the status (see grpc.c). Bigger blobs ask for the ingest first.
  *
+ * Its ingest is named after the thread as well, because two writers of one name exclude each other,
+ * while of two names with one digest the second is told that the blob is there.
+ *
  * Write is a stream in both directions, but a request of one frame whose end is known is the same on
  * the wire as a unary call.
  */
@@ -289,7 +292,7 @@ static int write_streamed(struct containerd *c, const struct content_ingest *ing
         return -1;
     }
     while (!source.ended) {
-        if (http_loop_step(containerd_loop(c), op, INT32_MAX, err) < 0 && !source.ended) {
+        if (containerd_step(c, op, INT32_MAX, err) < 0 && !source.ended) {
             content_upload_cancel(upload);
             return err_wrap(err, "containerd: Content/Write");
         }
@@ -304,7 +307,7 @@ int content_write(struct containerd *c, const char *digest, struct str bytes,
                   const struct labels *labels, const struct op *op, struct err *err)
 {
     CLEANUP(free_charp) char *ref = NULL;
-    if (asprintf(&ref, "blob-%s", digest) < 0) {
+    if (asprintf(&ref, "blob-%d-%s", (int)gettid(), digest) < 0) {
         ref = NULL;
         return err_no_memory(err);
     }

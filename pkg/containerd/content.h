@@ -50,8 +50,8 @@ int content_delete(struct containerd *c, const char *digest, const struct op *op
 int content_read(struct containerd *c, const char *digest, const struct op *op, struct buf *body,
                  struct err *err) NODISCARD;
 
-/* Writes a whole small blob with labels; when it is there already only the labels are set. The ingest
- * is named after the digest. ERR_WRONG_CONTENT when the bytes do not have the digest. */
+/* Writes a whole small blob with labels; when it is there already only the labels are set. Two
+ * threads may write the same blob. ERR_WRONG_CONTENT when the bytes do not have the digest. */
 int content_write(struct containerd *c, const char *digest, struct str bytes,
                   const struct labels *labels, const struct op *op, struct err *err) NODISCARD;
 

@@ -216,39 +216,48 @@ static void finish(struct content_upload *u, const struct err *error)
     upload_free(u);
 }
 
-static void on_answer(const struct grpc_status *status, void *user)
+/* Commits may be refused for what was written. */
+static bool is_wrong_content(const struct grpc_status *status)
+{
+    return strstr(status->text, "unexpected commit digest") != NULL ||
+           strstr(status->text, "unexpected commit size") != NULL;
+}
+
+static void on_state(const struct grpc_status *status, void *user)
 {
     struct content_upload *u = user;
+    struct err err = ERR_INIT;
     if (status->code == GRPC_OK) {
+        (void)err_set(&err, ERR_RUNTIME_FAILED, CONTENT_UPLOAD_RESET);
+        (void)codec_wrap(&write_method, &err);
+    } else if (codec_outcome(&write_method, status, &err) == CONTAINERD_EXISTS) {
         finish(u, NULL);
         return;
     }
-    struct err err = status->error;
-    if (status->code == GRPC_NOT_FOUND) {
-        (void)err_set(&err, ERR_RUNTIME_FAILED, "the upload was reset by the daemon");
-    }
-    (void)codec_wrap(&write_method, &err);
     finish(u, &err);
 }
 
-/* The status was lost: is the blob there? */
-static int ask_store(struct content_upload *u, struct err *err)
+/* The status was lost: is the blob there, or does somebody else write it? */
+static int ask_state(struct content_upload *u, struct err *err)
 {
-    Ctd__Name request = CTD__NAME__INIT;
-    request.name = u->digest;
+    Ctd__Write request = CTD__WRITE__INIT;
+    request.action = CTD__WRITE_ACTION__STAT;
+    request.ref = u->ref;
+    request.total = u->options.ingest.total_bytes;
+    request.expected = u->digest;
     struct str frame = {NULL, 0};
     if (codec_frame(&request.base, &frame, err) < 0) {
-        return -1;
+        return codec_wrap(&write_method, err);
     }
     CLEANUP(free_charp) char *frame_owner = (char *)(uintptr_t)frame.ptr;
     struct grpc_call call = {
-        .path = "/containerd.services.content.v1.Content/Info",
+        .path = write_method.path,
         .frame = frame,
-        .done = on_answer,
+        .done = on_state,
         .user = u,
     };
     struct op op = op_within(&u->op, CONTAINERD_CALL_MS);
-    return grpc_start(u->c, &call, &op, &u->transfer, err);
+    return grpc_start(u->c, &call, &op, &u->transfer, err) < 0 ? codec_wrap(&write_method, err) : 0;
 }
 
 static void on_end(const struct grpc_status *status, void *user)
@@ -256,7 +265,7 @@ static void on_end(const struct grpc_status *status, void *user)
     struct content_upload *u = user;
     struct err err = ERR_INIT;
     if (status->is_reset) {
-        if (ask_store(u, &err) < 0) {
+        if (ask_state(u, &err) < 0) {
             finish(u, &err);
         }
         return;
@@ -265,8 +274,7 @@ static void on_end(const struct grpc_status *status, void *user)
         finish(u, NULL);
         return;
     }
-    if (strstr(status->text, "unexpected commit digest") != NULL ||
-        strstr(status->text, "unexpected commit size") != NULL) {
+    if (is_wrong_content(status)) {
         err.code = ERR_WRONG_CONTENT;
     }
     finish(u, &err);

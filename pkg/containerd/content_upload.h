@@ -7,16 +7,19 @@
  * Order of use: content_ingest gives the offset; the source starts there; content_upload_start; after
  * `total_bytes` the blob is committed, which is when the daemon compares the digest.
  *
- * When the daemon ends the stream early, libcurl before 8.15 loses its status; then the store itself is
- * asked whether the blob is there, and if not the upload failed with ERR_RUNTIME_FAILED "upload was
- * reset": usually a full disk, which the caller can look at.
- * Errors besides the folder's: ERR_WRONG_CONTENT (digest differs; the ingest is gone), what the source
- * said.
+ * When the daemon ends the stream early, libcurl before 8.15 loses its status; then the ingest is asked
+ * for once more. That tells when the blob is there (success) or when somebody else writes it
+ * (ERR_RUNTIME_UNAVAILABLE, as content_ingest); otherwise the upload failed with ERR_RUNTIME_FAILED and
+ * CONTENT_UPLOAD_RESET: usually a full disk, which the caller can look at.
+ * Errors besides the folder's: ERR_WRONG_CONTENT (digest differs; abort the ingest), ERR_CANCELLED (the
+ * source gave up).
  */
 #ifndef PKG_CONTAINERD_CONTENT_UPLOAD_H
 #define PKG_CONTAINERD_CONTENT_UPLOAD_H
 
 #include "pkg/containerd/content.h"
+
+#define CONTENT_UPLOAD_RESET "the daemon ended the upload without saying why"
 
 #define CONTENT_SOURCE_DRY 0               /* nothing now: content_upload_wake will be called */
 #define CONTENT_SOURCE_FAILED ((size_t)-1) /* give up: the upload ends with ERR_CANCELLED */

@@ -133,7 +133,7 @@ int diff_apply(struct containerd *c, const struct diff_options *options, const s
         return -1;
     }
     while (!w.ended) {
-        if (http_loop_step(containerd_loop(c), op, INT32_MAX, err) < 0 && !w.ended) {
+        if (containerd_step(c, op, INT32_MAX, err) < 0 && !w.ended) {
             diff_apply_cancel(diff);
             return codec_wrap(&apply_method, err);
         }

@@ -249,14 +249,16 @@ static void entry_finish(struct http_loop *loop, struct entry *e, CURLcode resul
     }
 }
 
-/* libcurl reports a callback that stopped the transfer only here and would go on without the bytes. */
+/* libcurl reports a callback that stopped the transfer only here and would go on without the bytes. A
+ * transfer that ended since it was marked has no connection any more, which libcurl calls a bad
+ * argument; its own result is still to be delivered. */
 static void entry_unpause(struct http_loop *loop, struct entry *e)
 {
     e->unpause = false;
     loop->in_curl = true;
     CURLcode result = curl_easy_pause(e->easy, CURLPAUSE_CONT);
     loop->in_curl = false;
-    if (result != CURLE_OK && e->state == ENTRY_RUNNING) {
+    if (result != CURLE_OK && result != CURLE_BAD_FUNCTION_ARGUMENT && e->state == ENTRY_RUNNING) {
         entry_finish(loop, e, result);
     }
 }

@@ -242,20 +242,20 @@ static void blob_that_is_there_already_is_success(void **state)
     assert_int_equal(s->error.code, ERR_NONE);
 }
 
-/* The daemon ends the stream while we send: libcurl may lose the status. */
-static void early_end(struct setup *s, const char *info_status)
+/* The daemon ends the stream while we send: libcurl may lose the status, and the ingest is asked for. */
+static void early_end(struct setup *s, const char *status, const char *text)
 {
     struct fake_script *script = fake_script(&s->fake);
     script->when = FAKE_AFTER_HEADERS;
     fake_headers(script, 0, NULL);
     fake_reset(script, 0);
-    struct fake_script *info = fake_script(&s->fake);
-    if (info_status != NULL) {
-        fake_only(info, info_status, "");
+    struct fake_script *state = fake_script(&s->fake);
+    if (status != NULL) {
+        fake_only(state, status, text);
     } else {
-        fake_headers(info, 0, NULL);
-        fake_message(info, "", 0);
-        fake_trailers(info, "0", "");
+        fake_headers(state, 0, NULL);
+        fake_message(state, "", 0);
+        fake_trailers(state, "0", "");
     }
     upload(s, 0);
 }
@@ -263,16 +263,24 @@ static void early_end(struct setup *s, const char *info_status)
 static void reset_upload_of_a_stored_blob_is_success(void **state)
 {
     struct setup *s = *state;
-    early_end(s, NULL);
+    early_end(s, "6", "already exists");
     assert_int_equal(s->error.code, ERR_NONE);
 }
 
-static void reset_upload_of_a_missing_blob_says_so(void **state)
+static void reset_upload_of_an_unfinished_blob_says_so(void **state)
 {
     struct setup *s = *state;
-    early_end(s, "5");
+    early_end(s, NULL, NULL);
     assert_int_equal(s->error.code, ERR_RUNTIME_FAILED);
-    assert_non_null(strstr(s->error.text, "reset"));
+    assert_non_null(strstr(s->error.text, CONTENT_UPLOAD_RESET));
+}
+
+static void reset_upload_of_a_locked_blob_is_worth_a_retry(void **state)
+{
+    struct setup *s = *state;
+    early_end(s, "14", "ref locked for 5ms");
+    assert_int_equal(s->error.code, ERR_RUNTIME_UNAVAILABLE);
+    assert_non_null(strstr(s->error.text, "locked"));
 }
 
 static void cancelled_upload_calls_nobody(void **state)
@@ -306,7 +314,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(wrong_digest_is_wrong_content, begin, end),
         cmocka_unit_test_setup_teardown(blob_that_is_there_already_is_success, begin, end),
         cmocka_unit_test_setup_teardown(reset_upload_of_a_stored_blob_is_success, begin, end),
-        cmocka_unit_test_setup_teardown(reset_upload_of_a_missing_blob_says_so, begin, end),
+        cmocka_unit_test_setup_teardown(reset_upload_of_an_unfinished_blob_says_so, begin, end),
+        cmocka_unit_test_setup_teardown(reset_upload_of_a_locked_blob_is_worth_a_retry, begin, end),
         cmocka_unit_test_setup_teardown(cancelled_upload_calls_nobody, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
