@@ -4,6 +4,7 @@
  * and `remora verify` asks the trust policy about an artifact.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 #include "deploy/document.h"
 #include "pkg/base/clock.h"
 #include "pkg/base/fs.h"
+#include "pkg/base/utf8.h"
 #include "pkg/trust/trust.h"
 
 #define VERIFY_TIMEOUT_MS 120000
@@ -23,13 +25,30 @@
 
 struct validation {
     const struct config *config; /* NULL: admission is not checked */
+    size_t checked;              /* documents and projects that were looked at */
     size_t failures;
 };
 
 static void report(struct validation *v, const char *path, const struct err *err)
 {
+    v->checked++;
     v->failures++;
-    fprintf(stderr, "%s: %s: %s\n", path, err_token(err->code), err->text);
+    CLEANUP(free_charp) char *shown = strdup(path);
+    if (shown != NULL) {
+        utf8_clean(shown, strlen(shown));
+        fprintf(stderr, "%s: %s: %s\n", shown, err_token(err->code), err->text);
+    }
+}
+
+static void approve(struct validation *v, const char *path, const char *what)
+{
+    CLEANUP(free_charp) char *line = NULL;
+    v->checked++;
+    if (asprintf(&line, "%s: ok, %s\n", path, what) < 0) {
+        line = NULL;
+        return;
+    }
+    cli_print(str_of(line), true);
 }
 
 /* Reads the compose file of directory `dir` as component `name` would be. */
@@ -79,7 +98,7 @@ static int check_component(const struct validation *v, const char *path,
     return rc < 0 ? err_wrap(err, "component %s", component->name) : 0;
 }
 
-static int check_document(const struct validation *v, const char *path, const struct yml_file *file,
+static int check_document(struct validation *v, const char *path, const struct yml_file *file,
                           size_t index, struct err *err)
 {
     CLEANUP(document_freep) struct document *document = NULL;
@@ -91,7 +110,12 @@ static int check_document(const struct validation *v, const char *path, const st
             return -1;
         }
     }
-    printf("%s: ok, deployment %s (%s)\n", path, document->name, document->id);
+    CLEANUP(free_charp) char *what = NULL;
+    if (asprintf(&what, "deployment %s (%s)", document->name, document->id) < 0) {
+        what = NULL;
+        return err_no_memory(err);
+    }
+    approve(v, path, what);
     return 0;
 }
 
@@ -125,34 +149,48 @@ static void check_compose(struct validation *v, const char *dir)
     if (check_payload(v, dir, "component", NULL, &err) < 0) {
         report(v, dir, &err);
     } else {
-        printf("%s: ok, compose project\n", dir);
+        approve(v, dir, "compose project");
     }
 }
 
-/* A directory with a compose file is a payload; any other holds documents. */
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int is_document_name(const struct dirent *entry)
+{
+    struct str name = str_of(entry->d_name);
+    return name.ptr[0] != '.' && (str_ends_with(name, ".yaml") || str_ends_with(name, ".yml"));
+}
+
+/* A directory with a compose file is a payload; any other holds documents, and like the agent we do
+ * not look beneath it. */
 static void check_dir(struct validation *v, const char *path)
 {
-    CLEANUP(close_dirp) DIR *dir = opendir(path);
-    const struct dirent *entry = NULL;
+    struct dirent **entries = NULL;
     bool is_payload = false;
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        is_payload = is_payload || is_compose_name(str_of(entry->d_name));
+    int count = scandir(path, &entries, is_document_name, by_name);
+    if (count < 0) {
+        struct err err = ERR_INIT;
+        (void)err_set_errno(&err, ERR_IO, errno, "the directory cannot be read");
+        report(v, path, &err);
+        return;
+    }
+    for (int i = 0; i < count; i++) {
+        is_payload = is_payload || is_compose_name(str_of(entries[i]->d_name));
     }
     if (is_payload) {
         check_compose(v, path);
-        return;
     }
-    if (dir != NULL) {
-        rewinddir(dir);
-    }
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        struct str name = str_of(entry->d_name);
-        CLEANUP(free_charp) char *file = fs_join(path, entry->d_name);
-        if (file != NULL && name.ptr[0] != '.' &&
-            (str_ends_with(name, ".yaml") || str_ends_with(name, ".yml"))) {
+    for (int i = 0; i < count; i++) {
+        CLEANUP(free_charp) char *file = fs_join(path, entries[i]->d_name);
+        if (!is_payload && file != NULL) {
             check_file(v, file);
         }
+        free(entries[i]);
     }
+    free(entries);
 }
 
 int cli_validate(struct cli *cli)
@@ -182,6 +220,10 @@ int cli_validate(struct cli *cli)
     } else {
         check_file(&v, path);
     }
+    if (v.checked == 0) {
+        (void)err_set(&err, ERR_NOT_FOUND, "there is no document in '%s'", path);
+        report(&v, path, &err);
+    }
     return v.failures == 0 ? CLI_DONE : CLI_NO;
 }
 
@@ -207,6 +249,23 @@ static int judge(const struct config *config, const struct policy *policy, const
     return trust_judge(policy, registry, &subject, clock_wall_ms(), &op, out, err);
 }
 
+static int format_verdict(const struct verdict *verdict, struct buf *out, struct err *err)
+{
+    const char *scheme = verdict->scheme[0] != '\0' ? verdict->scheme : "-";
+    if (buf_printf(out, err, "%s %s\n", verdict->accepted ? "accept" : "refuse",
+                   verdict->digest.text) < 0 ||
+        buf_printf(out, err, "  rule    %s (policy serial %lld)\n",
+                   verdict->rule[0] != '\0' ? verdict->rule : "-",
+                   (long long)verdict->policy_serial) < 0 ||
+        buf_printf(out, err, "  signer  %s %s\n",
+                   verdict->signer[0] != '\0' ? verdict->signer : "-", verdict->key_id) < 0) {
+        return -1;
+    }
+    return buf_printf(out, err, "  scheme  %s\n  %s%s%s\n", scheme,
+                      verdict->accepted ? "" : err_token(verdict->code),
+                      verdict->accepted ? "" : ": ", verdict->reason);
+}
+
 static int print_verdict(const struct verdict *verdict, bool is_json)
 {
     CLEANUP(js_freep) json_t *json = NULL;
@@ -216,15 +275,13 @@ static int print_verdict(const struct verdict *verdict, bool is_json)
         if (verdict_json(verdict, &json, &err) < 0 || js_write_pretty(json, &text, &err) < 0) {
             return cli_fail(&err);
         }
-        printf("%.*s\n", STR_ARG(buf_str(&text)));
+        cli_print(buf_str(&text), false);
+        printf("\n");
     } else {
-        printf("%s %s\n", verdict->accepted ? "accept" : "refuse", verdict->digest.text);
-        printf("  rule    %s (policy serial %lld)\n", verdict->rule[0] ? verdict->rule : "-",
-               (long long)verdict->policy_serial);
-        printf("  signer  %s %s\n", verdict->signer[0] ? verdict->signer : "-", verdict->key_id);
-        printf("  scheme  %s\n", verdict->scheme[0] ? verdict->scheme : "-");
-        printf("  %s%s%s\n", verdict->accepted ? "" : err_token(verdict->code),
-               verdict->accepted ? "" : ": ", verdict->reason);
+        if (format_verdict(verdict, &text, &err) < 0) {
+            return cli_fail(&err);
+        }
+        cli_print(buf_str(&text), true);
     }
     return verdict->accepted ? CLI_DONE : CLI_NO;
 }
@@ -250,8 +307,7 @@ int cli_verify(struct cli *cli)
         return fail_verdict(cli, &err);
     }
     const char *path = cli->policy_path != NULL ? cli->policy_path : config->policy_file;
-    int rc = path != NULL ? policy_load(path, 0, &policy, &err)
-                          : policy_empty(&policy, &err);
+    int rc = path != NULL ? policy_load(path, 0, &policy, &err) : policy_empty(&policy, &err);
     if (rc < 0 || judge(config, policy, cli->argv[0], &verdict, &err) < 0) {
         return fail_verdict(cli, &err);
     }

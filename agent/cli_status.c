@@ -14,18 +14,11 @@
 #define WATCH_PERIOD_MS 1000
 #define SHORT_REVISION 12
 
-/* A text member, or a dash. */
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text != NULL ? text : "-";
-}
-
 static void print_error(const char *indent, const json_t *object, const char *name)
 {
     const json_t *error = json_object_get(object, name);
     if (error != NULL) {
-        printf("%s%s: %s\n", indent, text_of(error, "code"), text_of(error, "message"));
+        printf("%s%s: %s\n", indent, cli_text(error, "code"), cli_text(error, "message"));
     }
 }
 
@@ -36,13 +29,17 @@ static void print_head(const json_t *status)
     const json_t *source = json_object_get(status, "source");
     const json_t *trust = json_object_get(status, "trust");
     const json_t *runtime = json_object_get(status, "runtime");
-    printf("remora %s on %s, since %s\n", text_of(agent, "version"), text_of(device, "id"),
-           text_of(agent, "startedAt"));
-    printf("source   %-9s %s", text_of(source, "state"), text_of(source, "place"));
+    printf("remora %s on %s, since %s\n", cli_text(agent, "version"), cli_text(device, "id"),
+           cli_text(agent, "startedAt"));
+    print_error("agent    ", agent, "error");
+    if (json_is_true(json_object_get(agent, "stateRecreated"))) {
+        printf("agent    STATE_BROKEN: the database was set aside at the start and made anew\n");
+    }
+    printf("source   %-9s %s", cli_text(source, "state"), cli_text(source, "place"));
     if (json_object_get(source, "commit") != NULL) {
-        printf(" at %.*s, %s%s", SHORT_REVISION, text_of(source, "commit"),
+        printf(" at %.*s, %s%s", SHORT_REVISION, cli_text(source, "commit"),
                json_object_get(source, "signer") != NULL ? "signed by " : "unsigned",
-               json_object_get(source, "signer") != NULL ? text_of(source, "signer") : "");
+               json_object_get(source, "signer") != NULL ? cli_text(source, "signer") : "");
     }
     printf("\n");
     print_error("         ", source, "error");
@@ -51,7 +48,8 @@ static void print_head(const json_t *status)
            json_object_get(trust, "error") != NULL ? "refused" : "ok",
            (long long)json_integer_value(json_object_get(trust, "serial")));
     print_error("         ", trust, "error");
-    printf("runtime  %-9s containerd %s\n", text_of(runtime, "state"), text_of(runtime, "version"));
+    printf("runtime  %-9s containerd %s\n", cli_text(runtime, "state"),
+           cli_text(runtime, "version"));
     print_error("         ", runtime, "error");
 }
 
@@ -62,28 +60,36 @@ static void print_containers(const json_t *deployment)
     const json_t *containers = json_object_get(deployment, "containers");
     const json_t *container = NULL;
     size_t i = 0;
-    const char *name = text_of(deployment, "name");
-    const char *state = text_of(deployment, "state");
+    const char *name = cli_text(deployment, "name");
+    const char *state = cli_text(deployment, "state");
     json_array_foreach(containers, i, container)
     {
-        printf(ROW, i == 0 ? name : "", i == 0 ? state : "", text_of(container, "service"),
-               text_of(container, "state"), text_of(container, "health"),
-               text_of(container, "since"), text_of(container, "image"));
+        printf(ROW, i == 0 ? name : "", i == 0 ? state : "", cli_text(container, "service"),
+               cli_text(container, "state"), cli_text(container, "health"),
+               cli_text(container, "since"), cli_text(container, "image"));
     }
     if (i == 0) {
-        printf(ROW, name, state, "-", "-", "-", text_of(deployment, "since"), "-");
+        printf(ROW, name, state, "-", "-", "-", cli_text(deployment, "since"), "-");
     }
     if (json_object_get(deployment, "step") != NULL) {
-        printf("  now: %s\n", text_of(deployment, "step"));
+        printf("  now: %s\n", cli_text(deployment, "step"));
     }
     print_error("  ", deployment, "error");
+    if (json_object_get(deployment, "retryAt") != NULL) {
+        printf("  next attempt: %s\n", cli_text(deployment, "retryAt"));
+    }
+}
+
+static void print_header(void)
+{
+    printf(ROW, "NAME", "STATE", "SERVICE", "CONTAINER", "HEALTH", "SINCE", "IMAGE");
 }
 
 static void print_deployments(const json_t *answer)
 {
     const json_t *deployment = NULL;
     size_t i = 0;
-    printf(ROW, "NAME", "STATE", "SERVICE", "CONTAINER", "HEALTH", "SINCE", "IMAGE");
+    print_header();
     json_array_foreach(json_object_get(answer, "deployments"), i, deployment)
     {
         print_containers(deployment);
@@ -97,7 +103,8 @@ static int print_json(const json_t *json)
     if (js_write_pretty(json, &text, &err) < 0) {
         return cli_fail(&err);
     }
-    printf("%.*s\n", STR_ARG(buf_str(&text)));
+    cli_print(buf_str(&text), false);
+    printf("\n");
     return CLI_DONE;
 }
 
@@ -139,18 +146,16 @@ int cli_deployments(struct cli *cli)
     CLEANUP(js_freep) json_t *answer = NULL;
     CLEANUP(free_charp) char *path = NULL;
     struct err err = ERR_INIT;
-    if (asprintf(&path, "/v1/deployments%s%s", cli->argc > 0 ? "/" : "",
-                 cli->argc > 0 ? cli->argv[0] : "") < 0) {
-        path = NULL;
-        return CLI_NO;
-    }
-    if (client_json(cli->socket_path, path, &answer, &err) < 0) {
+    const char *name = cli->argc > 0 ? cli->argv[0] : NULL;
+    if (client_path("/v1/deployments", name, "", &path, &err) < 0 ||
+        client_json(cli->socket_path, path, &answer, &err) < 0) {
         return cli_fail(&err);
     }
     if (cli->is_json) {
         return print_json(answer);
     }
-    if (cli->argc > 0) {
+    if (name != NULL) {
+        print_header();
         print_containers(answer);
     } else {
         print_deployments(answer);
@@ -164,9 +169,9 @@ static void print_receipt(const json_t *r)
     const json_t *document = json_object_get(r, "document");
     const json_t *image = json_object_get(r, "image");
     printf("commit %.*s signed by %s -> %s -> %s@%s -> rule %s, %s %s -> container %s\n",
-           SHORT_REVISION, text_of(r, "commit"), text_of(r, "signer"), text_of(document, "path"),
-           text_of(image, "reference"), text_of(image, "digest"), text_of(r, "rule"),
-           text_of(r, "scheme"), text_of(r, "imageSigner"), text_of(r, "container"));
+           SHORT_REVISION, cli_text(r, "commit"), cli_text(r, "signer"), cli_text(document, "path"),
+           cli_text(image, "reference"), cli_text(image, "digest"), cli_text(r, "rule"),
+           cli_text(r, "scheme"), cli_text(r, "imageSigner"), cli_text(r, "container"));
 }
 
 int cli_receipt(struct cli *cli)
@@ -176,11 +181,8 @@ int cli_receipt(struct cli *cli)
     struct err err = ERR_INIT;
     const json_t *receipt = NULL;
     size_t i = 0;
-    if (asprintf(&path, "/v1/deployments/%s/receipt", cli->argv[0]) < 0) {
-        path = NULL;
-        return CLI_NO;
-    }
-    if (client_json(cli->socket_path, path, &answer, &err) < 0) {
+    if (client_path("/v1/deployments", cli->argv[0], "/receipt", &path, &err) < 0 ||
+        client_json(cli->socket_path, path, &answer, &err) < 0) {
         return cli_fail(&err);
     }
     if (cli->is_json) {
@@ -221,6 +223,6 @@ int cli_plan(struct cli *cli)
     if (client_ask(cli->socket_path, "GET", "/v1/plan", &body, &err) < 0) {
         return cli_fail(&err);
     }
-    printf("%.*s", STR_ARG(buf_str(&body)));
+    cli_print(buf_str(&body), true);
     return CLI_DONE;
 }

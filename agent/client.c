@@ -4,7 +4,32 @@
  */
 #include "agent/client.h"
 
+#include <ctype.h>
+
 #include "pkg/http/http.h"
+
+#define CLIENT_PATH_MAX_BYTES 4096
+
+int client_path(const char *base, const char *name, const char *tail, char **out_path,
+                struct err *err)
+{
+    CLEANUP(buf_done) struct buf path = BUF_INIT(CLIENT_PATH_MAX_BYTES);
+    if (buf_append_text(&path, base, err) < 0 ||
+        (name != NULL && buf_append_text(&path, "/", err) < 0)) {
+        return -1;
+    }
+    for (; name != NULL && *name != '\0'; name++) {
+        bool is_plain = strchr("-_~", *name) != NULL || isalnum((unsigned char)*name);
+        if (buf_printf(&path, err, is_plain ? "%c" : "%%%02X", (unsigned char)*name) < 0) {
+            return -1;
+        }
+    }
+    if (name != NULL && buf_append_text(&path, tail, err) < 0) {
+        return -1;
+    }
+    *out_path = buf_take(&path);
+    return *out_path != NULL ? 0 : err_no_memory(err);
+}
 
 /* Turns a problem document back into the error that the agent met. */
 static int problem(const struct http_response *response, struct err *err)

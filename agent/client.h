@@ -10,6 +10,10 @@
 #define CLIENT_TIMEOUT_MS 60000
 #define CLIENT_ANSWER_MAX_BYTES (8 * 1024 * 1024)
 
+/* `base` + "/" + `name` percent-encoded + `tail`, on the heap; without a name `base` alone. */
+int client_path(const char *base, const char *name, const char *tail, char **out_path,
+                struct err *err) NODISCARD;
+
 /* `method` "GET" or "POST", `path` such as "/v1/status". Fills `body` (made with
  * CLIENT_ANSWER_MAX_BYTES). A problem document becomes the error that it describes; no agent is
  * ERR_UNREACHABLE. */

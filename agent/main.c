@@ -9,6 +9,9 @@
 
 #include "agent/cli.h"
 #include "agent/daemon.h"
+#include "agent/server.h"
+#include "pkg/base/clock.h"
+#include "pkg/trust/trust.h"
 
 static const struct command {
     const char *name;
@@ -26,7 +29,7 @@ static const struct command {
     {"sync", "", "cs", 0, 0, cli_sync, "ask the source at once"},
     {"plan", "", "cs", 0, 0, cli_plan, "what would be done now"},
     {"capabilities", "", "cs", 0, 0, cli_capabilities, "what the card is and has"},
-    {"validate", "PATH", "cj", 1, 1, cli_validate, "check documents before a push"},
+    {"validate", "PATH", "c", 1, 1, cli_validate, "check documents before a push"},
     {"verify", "REFERENCE [--policy FILE] [--json]", "cpj", 1, 1, cli_verify,
      "what the trust policy says of an artifact"},
 };
@@ -43,27 +46,29 @@ static int usage(FILE *out)
     return out == stdout ? CLI_DONE : CLI_USAGE;
 }
 
-int cli_fail(const struct err *err)
+/* What the agent would refuse at its start or at a reload. */
+static int check_config(const struct cli *cli)
 {
-    fprintf(stderr, "remora: %s: %s\n", err_token(err->code), err->text);
-    return CLI_NO;
+    CLEANUP(config_freep) struct config *config = NULL;
+    CLEANUP(policy_freep) struct policy *policy = NULL;
+    struct err err = ERR_INIT;
+    if (config_load(cli->config_path, &config, &err) < 0 ||
+        server_check(&config->status, &err) < 0 ||
+        (config->policy_file != NULL &&
+         policy_load(config->policy_file, clock_wall_ms(), &policy, &err) < 0)) {
+        return cli_fail(&err);
+    }
+    printf("%s: ok\n", cli->config_path);
+    return CLI_DONE;
 }
 
 int cli_agent(struct cli *cli)
 {
     struct err err = ERR_INIT;
     if (cli->is_check) {
-        CLEANUP(config_freep) struct config *config = NULL;
-        if (config_load(cli->config_path, &config, &err) < 0) {
-            return cli_fail(&err);
-        }
-        printf("%s: ok\n", cli->config_path);
-        return CLI_DONE;
+        return check_config(cli);
     }
-    if (daemon_run(cli->config_path, &err) < 0) {
-        return cli_fail(&err);
-    }
-    return CLI_DONE;
+    return daemon_run(cli->config_path, &err) < 0 ? cli_fail(&err) : CLI_DONE;
 }
 
 static const struct option long_options[] = {

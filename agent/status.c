@@ -26,16 +26,11 @@ static void set(json_t *object, const char *name, json_t *value, bool *ok)
 static json_t *printable(const char *text)
 {
     CLEANUP(free_charp) char *copy = strdup(text);
-    size_t len = copy != NULL ? strlen(copy) : 0;
-    for (size_t at = 0; at < len;) {
-        size_t step = utf8_printable(copy + at, len - at);
-        if (step == 0) {
-            copy[at] = '?';
-            step = 1;
-        }
-        at += step;
+    if (copy == NULL) {
+        return NULL;
     }
-    return copy != NULL ? json_stringn_nocheck(copy, len) : NULL;
+    utf8_clean(copy, strlen(copy));
+    return json_string(copy);
 }
 
 static void set_text(json_t *object, const char *name, const char *text, bool *ok)

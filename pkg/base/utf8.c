@@ -58,3 +58,15 @@ size_t utf8_printable(const char *bytes, size_t len)
     bool malformed = c < smallest[length] || c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF);
     return malformed || is_hidden(c) ? 0 : length;
 }
+
+void utf8_clean(char *bytes, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        size_t step = utf8_printable(bytes + at, len - at);
+        if (step == 0) {
+            bytes[at] = '?';
+            step = 1;
+        }
+        at += step;
+    }
+}

@@ -58,12 +58,23 @@ static void refuses_malformed_sequences(void **state)
     assert_int_equal(utf8_printable("", 0), 0);
 }
 
+static void cleaning_keeps_the_length_and_what_is_printable(void **state)
+{
+    (void)state;
+    char text[] = "a\x1b[31mb\n\xc3\xa9\xff\xe2\x80\xae.";
+    size_t len = strlen(text);
+    utf8_clean(text, len);
+    assert_string_equal(text, "a?[31mb?\xc3\xa9????.");
+    utf8_clean(text, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts_printable_characters),
         cmocka_unit_test(refuses_control_and_reordering_characters),
         cmocka_unit_test(refuses_malformed_sequences),
+        cmocka_unit_test(cleaning_keeps_the_length_and_what_is_printable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
