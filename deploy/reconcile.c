@@ -223,11 +223,14 @@ void reconciler_free(struct reconciler *r)
 
 /* --- what is wanted ------------------------------------------------------------------------------ */
 
-/* A deployment that is wanted otherwise than before: what is under way is given up. */
+/* A deployment that is wanted otherwise than before: what is under way is given up, unless it leads there
+ * anyway. */
 static void reconsider(struct dep *dep)
 {
-    atomic_store(&dep->cancel, true);
-    pthread_cond_broadcast(&dep->changed);
+    if (dep->want[0] == '\0' || strcmp(dep->work, dep->want) != 0) {
+        atomic_store(&dep->cancel, true);
+        pthread_cond_broadcast(&dep->changed);
+    }
     dep->is_dirty = true;
     dep->repair_at = 0;
     dep->repair_error = ERR_INIT;

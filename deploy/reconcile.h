@@ -62,7 +62,7 @@ DEFINE_FREEP(struct reconciler, reconciler_free)
  * drops) its one. */
 void reconciler_submit(struct reconciler *r, struct desired *desired);
 /* While held, no payload directory is removed: a source holds from before it exports payload
- * directories until they were submitted. Waits while a removal is going on. */
+ * directories until they were submitted, in one thread. Waits while a removal is going on. */
 void reconciler_hold_payloads(struct reconciler *r);
 void reconciler_release_payloads(struct reconciler *r);
 /* Replaces the trust policy (shared, reference-free: the reconciler takes ownership). */

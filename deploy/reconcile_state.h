@@ -92,6 +92,7 @@ struct dep {
 
     /* Work. */
     bool is_dirty, is_busy, is_retry_due, is_save_due, is_recheck_due;
+    char work[DIGEST_TEXT_SIZE]; /* revision that the run under way leads to */
     atomic_bool cancel;
     pthread_cond_t changed; /* a tracker changed, or cancelled */
     char step[64];

@@ -164,6 +164,7 @@ static void remember_failure(struct run *run, const char *revision, struct relea
     dep->retry_at = heals ? clock_mono_ms() + wait : 0;
     dep->retry_wall_ms = heals ? clock_wall_ms() + wait : 0;
     dep->since_wall_ms = clock_wall_ms();
+    run->r->is_collect_due |= err->code == ERR_DISK_FULL;
     /* What was resolved stays resolved, unless the registry no longer has it. */
     if (!heals || err->code == ERR_ARTIFACT_NOT_FOUND) {
         dep_replace(&dep->wanted, NULL);
@@ -408,6 +409,7 @@ static void install(struct run *run)
         return;
     }
     memcpy(want, is_alone ? dep->wanted->revision : dep->want, sizeof want);
+    memcpy(dep->work, want, sizeof want);
     struct desired *desired = !is_alone ? desired_ref(dep->desired) : NULL;
     const struct desired_item *item = dep->item;
     dep->is_retry_due = false;
@@ -558,6 +560,8 @@ void worker_run(struct reconciler *r, struct dep *dep, struct runtime *rt)
     pthread_mutex_lock(&r->lock);
     restart_look(r, dep, clock_mono_ms());
     enum goal goal = dep_goal(dep);
+    str_copy(dep->work, sizeof dep->work,
+             str_of(goal != GOAL_DROP && dep->good != NULL ? dep->good->revision : ""));
     pthread_mutex_unlock(&r->lock);
     if (result == 0) {
         reach(&run, goal);
