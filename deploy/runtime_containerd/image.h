@@ -16,8 +16,8 @@
  * for IMAGE_LEASE_S. Two handles may ensure the same image at the same time.
  *
  * Errors: those of registry and containerd; ERR_NO_PLATFORM; ERR_ARTIFACT_INVALID (documents that do
- * not fit together, a layer of unknown type); ERR_WRONG_CONTENT (a layer that does not unpack to what
- * the configuration promises); ERR_DISK_FULL before the first byte of a layer, with numbers.
+ * not fit together, a layer of unknown type or one that does not unpack to what the configuration
+ * promises); ERR_DISK_FULL, before the first byte of a layer with numbers.
  *
  * LIMITS: IMAGE_LAYERS_AT_ONCE downloads with a queue of IMAGE_QUEUE_BYTES each;
  * IMAGE_CONFIG_MAX_BYTES; MANIFEST_* of pkg/oci/manifest.h; an index in an index once.

@@ -87,6 +87,7 @@ static enum http_sink_answer on_bytes(struct str bytes, void *user)
     }
     queue_put(layer, bytes);
     layer->was_fetched = true;
+    layer->is_starved = false;
     content_upload_wake(layer->upload);
     return HTTP_SINK_OK;
 }
@@ -115,6 +116,7 @@ static size_t on_room(char *dst, size_t room, void *user)
         layer->stream_paused = false;
         registry_stream_resume(layer->stream);
     }
+    layer->is_starved = n == 0;
     return n > 0 ? n : CONTENT_SOURCE_DRY;
 }
 
@@ -218,6 +220,9 @@ int layer_recover(struct layer *layer, struct runtime_containerd *rc, const stru
         layer->state = LAYER_WAITING;
         layer->not_before_ms = clock_mono_ms() + LOCKED_AGAIN_MS;
         return 0;
+    }
+    if (why.code == ERR_TIMEOUT && layer->is_starved) {
+        return err_set(err, ERR_TIMEOUT, "the registry sent nothing more before the deadline");
     }
     *err = why;
     return -1;

@@ -34,6 +34,7 @@ struct layer {
     bool was_restarted;    /* a resumed blob had the wrong digest and is fetched anew */
     struct registry_stream *stream;
     bool stream_paused;
+    bool is_starved; /* containerd would take more than the registry has sent */
     struct content_upload *upload;
     char *queue; /* ring of IMAGE_QUEUE_BYTES while FETCHING */
     size_t queue_start;

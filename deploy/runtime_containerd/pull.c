@@ -134,7 +134,8 @@ static int check_room_of(const struct pull *p, bool precise, struct err *err)
     if (add_up(p, precise, &packed, &unpacked, err) != 0) {
         return -1;
     }
-    if (same_file_system(p->store, p->trees)) {
+    if (p->trees[0] == '\0' ||
+        same_file_system(p->store, p->trees)) { /* not all snapshotters tell */
         return check_free(p->store, packed + unpacked, err);
     }
     return check_free(p->store, packed, err) != 0 ? -1 : check_free(p->trees, unpacked, err);
@@ -281,7 +282,7 @@ static int finish_unpack(struct pull *p, struct err *err)
     }
     const char *want = p->image->config->diff_ids[p->unpacked].text;
     if (strcmp(u->diff_id, want) != 0) {
-        return err_set(err, ERR_WRONG_CONTENT, "unpacks to %s, the configuration says %s",
+        return err_set(err, ERR_ARTIFACT_INVALID, "unpacks to %s, the configuration says %s",
                        u->diff_id, want);
     }
     struct snapshot_options snapshot = snapshot_of(p);
