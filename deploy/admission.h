@@ -15,12 +15,15 @@ struct admission_rules {
 };
 
 /* Checks one project on its own: bind sources beneath an allowed prefix (component-wise, after
- * resolving links), host ports not declared twice inside the project, limits below the card's. */
+ * resolving links; a read-only source in the payload needs no prefix), host ports not declared twice
+ * inside the project, the sum of the memory limits not above the card's. Reads the card's directories
+ * and does not block otherwise. */
 int admission_check(const struct admission_rules *rules, const struct compose_project *project,
                     struct err *err) NODISCARD;
 
 /* Checks that no process outside listens on a host port that the service declares: for a service that
- * is about to start for the first time. */
+ * is about to start for the first time. Binds to the port for a moment; without the right to do so (a
+ * port below 1024) the answer is 0. */
 int admission_port_free(const struct compose_port *port, struct err *err) NODISCARD;
 
 #endif

@@ -6,12 +6,18 @@
  *
  * Interpolation (`$X`, `${X}`, `${X:-d}`, `${X-d}`, `${X:?e}`, `${X?e}`, `${X:+r}`, `${X+r}`, `$$`)
  * takes its variables from the deployment's parameters and the `.env` file beside compose.yaml, in this
- * order, never from the agent's own environment.
+ * order, never from the agent's own environment. A variable that nobody sets is refused with
+ * ERR_DOCUMENT_INVALID, where Compose warns and goes on with an empty text.
  *
  * Paths (`env_file`, relative bind sources) are relative to the payload directory and opened beneath
- * it.
+ * it; a payload is never changed, so a relative bind source must be mounted read-only.
  *
- * LIMITS: COMPOSE_SERVICES_MAX services, COMPOSE_LIST_MAX elements of any list.
+ * Errors: ERR_UNSUPPORTED for a known key, or a value of it, that is not carried out;
+ * ERR_DOCUMENT_INVALID for an unknown key or a wrong value; ERR_DOCUMENT_SYNTAX; ERR_ARCHIVE_UNSAFE for a
+ * path that leaves the payload; ERR_LIMIT.
+ *
+ * LIMITS: COMPOSE_SERVICES_MAX services, COMPOSE_LIST_MAX elements of any list, 8 MiB of text in a project
+ * after variables and aliases are carried out.
  */
 #ifndef DEPLOY_COMPOSE_H
 #define DEPLOY_COMPOSE_H

@@ -129,7 +129,7 @@ static json_t *json_of_field(const struct field *field, const void *value)
     return NULL;
 }
 
-/* NULL when out of memory or when a text is not UTF-8. */
+/* NULL when out of memory. */
 static json_t *json_of_struct(const struct field fields[], const void *value)
 {
     json_t *object = json_object();
@@ -171,10 +171,7 @@ int compose_service_json(const struct compose_service *service, json_t **out_jso
     const struct array mounts = {"mounts", mount_fields, service->mounts, service->mount_count,
                                  sizeof *service->mounts};
     if (json == NULL || add_array(json, &ports) < 0 || add_array(json, &mounts) < 0) {
-        return err_set(err, ERR_DOCUMENT_INVALID,
-                       "service %s cannot be written as JSON: a text is not UTF-8, or there is no "
-                       "memory",
-                       service->name);
+        return err_no_memory(err); /* texts are UTF-8, their readers saw to it */
     }
     *out_json = TAKE(json);
     return 0;

@@ -112,10 +112,12 @@ int compose_size(struct compose_reader *r, const struct yml_node *node, uint64_t
     if (compose_text(r, node, &text, err) < 0) {
         return -1;
     }
-    if (!str_to_size_bytes(str_of(text), out_bytes)) {
+    uint64_t bytes = 0;
+    if (!str_to_size_bytes(str_of(text), &bytes) || bytes > INT64_MAX) {
         return compose_fail(r, node, ERR_DOCUMENT_INVALID, err,
                             "a size such as 512m or 1g is expected, not \"%s\"", text);
     }
+    *out_bytes = bytes;
     return 0;
 }
 

@@ -201,7 +201,7 @@ static int read_mem_limit(struct compose_reader *r, const struct yml_node *node,
     if (compose_size(r, node, &s->mem_limit_bytes, err) < 0) {
         return -1;
     }
-    if (s->mem_limit_bytes == 0 || s->mem_limit_bytes > INT64_MAX) {
+    if (s->mem_limit_bytes == 0) {
         return compose_fail(r, node, ERR_DOCUMENT_INVALID, err,
                             "a limit above 0 is expected; leave the key out for none");
     }

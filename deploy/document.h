@@ -67,7 +67,7 @@ int document_parse(const struct yml_file *file, size_t index, struct document **
 void document_free(struct document *document); /* NULL is allowed */
 DEFINE_FREEP(struct document, document_free)
 
-/* Canonical JSON of the value, and back: for the store. */
+/* Canonical JSON of the value (deviceConstraints as a text), and back: for the store. */
 int document_json(const struct document *document, json_t **out_json, struct err *err) NODISCARD;
 int document_from_json(const json_t *json, struct document **out_document,
                        struct err *err) NODISCARD;

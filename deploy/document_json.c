@@ -3,17 +3,21 @@
  * The document's other form, for the store and for its digest. Writing always gives all members in one
  * order, so that two documents with the same meaning have the same digest however their YAML looks.
  *
+ * The constraints stay a text inside: nobody has to parse them to store them.
+ *
  * A YAML tree is turned into JSON with a stack of its own instead of recursion; the depth of the tree
  * is bounded by its parser.
  */
 #include "deploy/document_parts.h"
 
+#include <math.h>
 #include <openssl/evp.h>
 
 #include "deploy/textlist.h"
 
 /* --- YAML to JSON -------------------------------------------------------------------------------- */
 
+/* What JSON has no number for (.inf, .nan) stays a text. */
 static json_t *json_of_scalar(const struct yml_node *node)
 {
     bool truth = false;
@@ -28,7 +32,7 @@ static json_t *json_of_scalar(const struct yml_node *node)
     if (node->plain && yml_to_int(node, &integer)) {
         return json_integer(integer);
     }
-    if (node->plain && yml_to_double(node, &real)) {
+    if (node->plain && yml_to_double(node, &real) && isfinite(real)) {
         return json_real(real);
     }
     return json_stringn(node->text.ptr, node->text.len);
@@ -85,8 +89,7 @@ static int json_of_tree(const struct yml_file *file, const struct yml_node *root
         const struct yml_node *child = NULL;
         json_t *json = add_child(top, &child);
         if (json == NULL) {
-            return yml_fail(file, child, ERR_DOCUMENT_INVALID, err,
-                            "the value has no form in JSON");
+            return err_no_memory(err);
         }
         if (child->kind != YML_SCALAR) {
             if (depth == ARRAY_LEN(levels)) {
@@ -99,9 +102,28 @@ static int json_of_tree(const struct yml_file *file, const struct yml_node *root
     return 0;
 }
 
-static char *canonical_text(const json_t *json)
+struct sink {
+    struct buf *buf;
+    struct err *err;
+    bool failed;
+};
+
+/* Failures are remembered here, because jansson goes on when the key of a member could not be written. */
+static int sink_write(const char *bytes, size_t len, void *user)
 {
-    return json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+    struct sink *sink = user;
+    sink->failed = sink->failed || buf_append(sink->buf, bytes, len, sink->err) < 0;
+    return sink->failed ? -1 : 0;
+}
+
+static int write_canonical(const json_t *json, struct buf *out, struct err *err)
+{
+    struct sink sink = {.buf = out, .err = err};
+    int rc = json_dump_callback(json, sink_write, &sink, JSON_COMPACT | JSON_SORT_KEYS);
+    if (sink.failed) {
+        return -1;
+    }
+    return rc == 0 ? 0 : err_no_memory(err);
 }
 
 int document_node_text(const struct yml_file *file, const struct yml_node *node, char **out_text,
@@ -111,7 +133,11 @@ int document_node_text(const struct yml_file *file, const struct yml_node *node,
     if (json_of_tree(file, node, &json, err) < 0) {
         return -1;
     }
-    char *text = canonical_text(json);
+    CLEANUP(buf_done) struct buf canonical = BUF_INIT(DOCUMENT_JSON_MAX_BYTES);
+    if (write_canonical(json, &canonical, err) < 0) {
+        return -1;
+    }
+    char *text = buf_take(&canonical);
     if (text == NULL) {
         return err_no_memory(err);
     }
@@ -177,19 +203,13 @@ static json_t *json_of_parameters(const struct document *d)
 
 int document_json(const struct document *d, json_t **out_json, struct err *err)
 {
-    json_t *constraints = d->device_constraints != NULL
-                              ? json_loads(d->device_constraints, JSON_DECODE_ANY, NULL)
-                              : json_null();
     CLEANUP(js_freep)
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "id", d->id, "name", d->name,
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s?}", "id", d->id, "name", d->name,
                              "namespace", d->namespace_, "applicationId", d->application_id,
                              "components", json_of_components(d), "parameters",
-                             json_of_parameters(d), "deviceConstraints", constraints);
+                             json_of_parameters(d), "deviceConstraints", d->device_constraints);
     if (json == NULL) {
-        return err_set(err, ERR_DOCUMENT_INVALID,
-                       "document %s cannot be written as JSON: a text is not UTF-8, or there is no "
-                       "memory",
-                       d->id);
+        return err_no_memory(err); /* texts are UTF-8, YAML is */
     }
     *out_json = TAKE(json);
     return 0;
@@ -199,7 +219,7 @@ int document_digest(struct document *document, struct err *err)
 {
     CLEANUP(js_freep) json_t *json = NULL;
     CLEANUP(buf_done) struct buf text = BUF_INIT(DOCUMENT_JSON_MAX_BYTES);
-    if (document_json(document, &json, err) < 0 || js_write(json, &text, err) < 0) {
+    if (document_json(document, &json, err) < 0 || write_canonical(json, &text, err) < 0) {
         return -1;
     }
     unsigned char hash[EVP_MAX_MD_SIZE];
@@ -345,22 +365,19 @@ int document_from_json(const json_t *json, struct document **out_document, struc
         return err_no_memory(err);
     }
     struct js_at at = js_root(json, ERR_STATE_BROKEN);
-    struct js_at constraints;
     if (read_text(&at, "id", &d->id, err) < 0 || read_text(&at, "name", &d->name, err) < 0 ||
         read_text(&at, "namespace", &d->namespace_, err) < 0 ||
         read_text(&at, "applicationId", &d->application_id, err) < 0 ||
         read_components(&at, d, err) < 0 || read_parameters(&at, d, err) < 0) {
         return -1;
     }
-    int rc = js_member(&at, "deviceConstraints", &constraints, err);
-    if (rc < 0) {
+    const char *constraints = NULL;
+    if (js_string(&at, "deviceConstraints", &constraints, err) < 0) {
         return -1;
     }
-    if (rc == 0) {
-        d->device_constraints = canonical_text(constraints.value);
-        if (d->device_constraints == NULL) {
-            return err_no_memory(err);
-        }
+    d->device_constraints = constraints != NULL ? strdup(constraints) : NULL;
+    if (constraints != NULL && d->device_constraints == NULL) {
+        return err_no_memory(err);
     }
     if (document_digest(d, err) < 0) {
         return -1;

@@ -219,6 +219,39 @@ static int line(struct reader *r, struct textlist *out, struct err *err)
     return 0;
 }
 
+/* Bytes of the well-formed character at `p` (Unicode, table 3-7), 0 when there is none. */
+static size_t character(const unsigned char *p, size_t len)
+{
+    if (p[0] < 0x80) {
+        return 1;
+    }
+    size_t width = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : 4;
+    if (p[0] < 0xc2 || p[0] > 0xf4 || width > len) {
+        return 0;
+    }
+    for (size_t i = 1; i < width; i++) {
+        if ((p[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    bool odd = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+               (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f);
+    return odd ? 0 : width;
+}
+
+/* Containers get their environment as JSON, which holds nothing else. */
+static bool is_utf8(struct str text)
+{
+    for (size_t i = 0; i < text.len;) {
+        size_t width = character((const unsigned char *)text.ptr + i, text.len - i);
+        if (width == 0) {
+            return false;
+        }
+        i += width;
+    }
+    return true;
+}
+
 int envfile_parse(const char *name, struct str text, char *const *surroundings,
                   struct textlist *out, struct err *err)
 {
@@ -232,6 +265,9 @@ int envfile_parse(const char *name, struct str text, char *const *surroundings,
                        .surroundings = surroundings};
     if (text.len > 0 && memchr(text.ptr, '\0', text.len) != NULL) {
         return fail(&r, err, "the file holds a NUL byte");
+    }
+    if (!is_utf8(text)) {
+        return fail(&r, err, "the file is not UTF-8");
     }
     int rc = 0;
     for (size_t i = 0; rc == 0 && surroundings != NULL && surroundings[i] != NULL; i++) {

@@ -12,6 +12,8 @@
  * or empty, or a comment. Variables come from lines above and from the surroundings; where both set
  * one, the surroundings win, as they do in Compose. Names are [A-Za-z_][A-Za-z0-9_.-]*.
  *
+ * The file is UTF-8 without NUL.
+ *
  * LIMITS: ENVFILE_MAX_BYTES per file (the kernel passes 2 MiB of arguments and environment in all).
  */
 #ifndef DEPLOY_ENVFILE_H

@@ -129,6 +129,9 @@ static const struct bad bad_values[] = {
      AT_WEB("4:16", "mem_limit: a limit above 0 is expected; leave the key out for none")},
     {WEB("    mem_limit: -1\n"), INVALID,
      AT_WEB("4:16", "mem_limit: a size such as 512m or 1g is expected, not \"-1\"")},
+    {WEB("    mem_limit: 9223372036854775808\n"), INVALID,
+     AT_WEB("4:16", "mem_limit: a size such as 512m or 1g is expected, not "
+                    "\"9223372036854775808\"")},
     {WEB("    cpus: 0\n"), INVALID,
      AT_WEB("4:11", "cpus: a number of processors above 0 such as 1.5 is expected, with three "
                     "decimals at most, not \"0\"")},

@@ -131,12 +131,50 @@ static void refuse_nul_and_too_much(void **state)
     assert_int_equal(err.code, ERR_LIMIT);
 }
 
+static void utf8_and_nothing_else(void **state)
+{
+    (void)state;
+    static const char *const good_texts[] = {
+        "\x7f",         "\xc2\x80",     "\xdf\xbf",         "\xe0\xa0\x80",
+        "\xed\x9f\xbf", "\xee\x80\x80", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"};
+    static const char *const bad_texts[] = {"\x80",
+                                            "\xbf",
+                                            "\xc0\x80",
+                                            "\xc1\xbf",
+                                            "\xc2",
+                                            "\xc2x",
+                                            "\xe0\x9f\xbf",
+                                            "\xed\xa0\x80",
+                                            "\xe1\x80",
+                                            "\xf0\x8f\xbf\xbf",
+                                            "\xf4\x90\x80\x80",
+                                            "\xf5\x80\x80\x80",
+                                            "\xff"};
+    for (int good_ones = 0; good_ones < 2; good_ones++) {
+        const char *const *texts = good_ones ? good_texts : bad_texts;
+        size_t count = good_ones ? ARRAY_LEN(good_texts) : ARRAY_LEN(bad_texts);
+        for (size_t i = 0; i < count; i++) {
+            CLEANUP(textlist_done) struct textlist out = TEXTLIST_INIT;
+            struct err err = ERR_INIT;
+            char line[16];
+            snprintf(line, sizeof line, "A='%s'", texts[i]);
+            assert_int_equal(envfile_parse("x", str_of(line), NULL, &out, &err), good_ones - 1);
+            if (good_ones) {
+                assert_string_equal(out.items[0] + 2, texts[i]);
+            } else {
+                assert_string_equal(err.text, "x:1:1: the file is not UTF-8");
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(read_values_and_quotes),
         cmocka_unit_test(refuse_with_line_and_column),
         cmocka_unit_test(refuse_nul_and_too_much),
+        cmocka_unit_test(utf8_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
