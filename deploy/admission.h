@@ -10,8 +10,9 @@
 #include "deploy/compose.h"
 
 struct admission_rules {
-    const char *const *bind_prefixes; /* NULL-terminated absolute directories; empty: no bind mounts */
-    uint64_t memory_bytes;            /* what workloads may use in all; 0: not limited here */
+    const char *const
+        *bind_prefixes;    /* NULL-terminated absolute directories; empty: no bind mounts */
+    uint64_t memory_bytes; /* what workloads may use in all; 0: not limited here */
 };
 
 /* Checks one project on its own: bind sources beneath an allowed prefix (component-wise, after

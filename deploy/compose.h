@@ -43,11 +43,11 @@ enum compose_mount_kind { COMPOSE_MOUNT_VOLUME, COMPOSE_MOUNT_BIND, COMPOSE_MOUN
 
 struct compose_mount {
     enum compose_mount_kind kind;
-    char *source;        /* volume: its name in the project; bind: absolute path on the card;
+    char *source;      /* volume: its name in the project; bind: absolute path on the card;
                             tmpfs: NULL */
-    bool from_payload;   /* bind: the source stands in the payload; needs no rule of the card, and is
+    bool from_payload; /* bind: the source stands in the payload; needs no rule of the card, and is
                             always read_only */
-    char *target;        /* absolute path in the container; mounts are sorted by it */
+    char *target;      /* absolute path in the container; mounts are sorted by it */
     bool read_only;
     uint64_t size_bytes; /* tmpfs: 0 is no limit of its own */
     uint32_t mode;       /* tmpfs: 0 is 01777 */
@@ -64,42 +64,42 @@ struct compose_port {
 struct compose_service {
     char *name;
     char *image;
-    char **command;       /* NULL-terminated; NULL: the image's */
-    char **entrypoint;    /* NULL-terminated; NULL: the image's; an empty list clears it */
-    char **environment;   /* NULL-terminated "K=V", merged: env_file, environment, parameters */
-    char *user;           /* "uid[:gid]" or names; NULL: the image's */
-    char *working_dir;    /* NULL: the image's */
+    char **command;     /* NULL-terminated; NULL: the image's */
+    char **entrypoint;  /* NULL-terminated; NULL: the image's; an empty list clears it */
+    char **environment; /* NULL-terminated "K=V", merged: env_file, environment, parameters */
+    char *user;         /* "uid[:gid]" or names; NULL: the image's */
+    char *working_dir;  /* NULL: the image's */
     struct compose_port *ports;
     size_t port_count;
     struct compose_mount *mounts;
     size_t mount_count;
     enum compose_network network;
     enum compose_restart restart;
-    int restart_max;      /* on-failure:N; 0 is no limit */
+    int restart_max; /* on-failure:N; 0 is no limit */
     bool read_only;
-    char **cap_add;       /* NULL-terminated, upper case with CAP_; "ALL" possible; never NULL */
+    char **cap_add; /* NULL-terminated, upper case with CAP_; "ALL" possible; never NULL */
     char **cap_drop;
-    uint64_t mem_limit_bytes;   /* 0: none */
-    uint64_t cpu_millis;        /* cpus * 1000; 0: none */
-    int64_t pids_limit;         /* 0: the agent's default; -1: unlimited */
-    int stop_signal;            /* 0: the image's or SIGTERM */
+    uint64_t mem_limit_bytes; /* 0: none */
+    uint64_t cpu_millis;      /* cpus * 1000; 0: none */
+    int64_t pids_limit;       /* 0: the agent's default; -1: unlimited */
+    int stop_signal;          /* 0: the image's or SIGTERM */
     int64_t stop_grace_ms;
-    char **labels;              /* NULL-terminated "K=V" */
+    char **labels; /* NULL-terminated "K=V" */
     int line, column;
 };
 
 struct compose_project {
-    char *name;           /* `name:` or the component's name */
-    struct compose_service *services;  /* in the order of the file */
+    char *name;                       /* `name:` or the component's name */
+    struct compose_service *services; /* in the order of the file */
     size_t service_count;
-    char **volumes;       /* NULL-terminated names of declared volumes */
+    char **volumes; /* NULL-terminated names of declared volumes */
 };
 
 struct compose_options {
-    int payload_fd;            /* directory with compose.yaml; borrowed */
-    const char *payload_dir;   /* its absolute path, for relative bind sources */
-    const char *component;     /* default project name */
-    char *const *parameters;   /* NULL-terminated "NAME=value" from the deployment; may be NULL */
+    int payload_fd;          /* directory with compose.yaml; borrowed */
+    const char *payload_dir; /* its absolute path, for relative bind sources */
+    const char *component;   /* default project name */
+    char *const *parameters; /* NULL-terminated "NAME=value" from the deployment; may be NULL */
 };
 
 /* Reads compose.yaml (or compose.yml, docker-compose.yaml, docker-compose.yml when it is missing) of
