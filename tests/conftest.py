@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures for all tests that use the stand."""
 
+import contextlib
 import os
 import sys
 
@@ -49,6 +50,16 @@ def make_card(tmp_path, containerd, registry):
     yield make
     for card in cards:
         card.close()
+
+
+@pytest.fixture
+def keep():
+    """keep(x) returns x and calls x.stop() when the test is over."""
+    with contextlib.ExitStack() as stack:
+        def add(server):
+            stack.callback(server.stop)
+            return server
+        yield add
 
 
 @pytest.fixture
