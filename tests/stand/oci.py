@@ -96,7 +96,7 @@ class Image:
 def random_image(size_bytes, layer_count):
     """An image with `layer_count` layers that do not compress, on top of busybox."""
     layers = [tar_of(busybox_files())]
-    part = size_bytes // layer_count
+    part = size_bytes // (layer_count - 1)
     for i in range(layer_count - 1):
         layers.append(tar_of({f"data{i}": os.urandom(part)}))
     return Image(layers)
