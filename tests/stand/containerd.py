@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A private containerd: own root, state and socket."""
 
+import json
 import os
 import signal
 import subprocess
@@ -75,6 +76,10 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 
     def containers(self, namespace):
         return set(self.ctr(namespace, "containers", "ls", "-q").split())
+
+    def labels(self, namespace, container):
+        """The labels of a container's record."""
+        return json.loads(self.ctr(namespace, "containers", "info", container))["Labels"]
 
     def images(self, namespace):
         return set(self.ctr(namespace, "images", "ls", "-q").split())
