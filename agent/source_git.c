@@ -35,6 +35,7 @@ struct source_git {
     char accepted[GITREPO_OID_SIZE]; /* "" before the first */
     char seen[GITREPO_OID_SIZE];     /* what the branch pointed at last */
     struct err refusal;              /* why `seen` was refused; ERR_NONE when it was accepted */
+    bool is_handed_over;             /* what `accepted` holds was handed out by this source */
 };
 
 /* "url branch" without what may be secret in an url. */
@@ -251,8 +252,9 @@ static int git_poll(struct source *base, const struct op *op, struct desired **o
         *err = s->refusal;
         return -1;
     }
-    if (strcmp(oid, s->accepted) == 0 && s->refusal.code != ERR_NONE) {
-        /* The branch came back to what is accepted. */
+    if (strcmp(oid, s->accepted) == 0 && s->refusal.code != ERR_NONE && s->is_handed_over) {
+        /* The branch came back to what is accepted. (Where the copy was lost, nobody has seen that
+         * yet: it is read and handed out like a new one.) */
         s->refusal = ERR_INIT;
         memcpy(s->seen, oid, sizeof(s->seen));
         return SOURCE_UNCHANGED;
@@ -279,6 +281,7 @@ static int git_accept(struct source *base, const struct desired *desired, struct
     snprintf(s->accepted, sizeof(s->accepted), "%s", desired->revision);
     memcpy(s->seen, s->accepted, sizeof(s->seen));
     s->refusal = ERR_INIT;
+    s->is_handed_over = true;
     return 0;
 }
 
