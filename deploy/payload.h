@@ -2,8 +2,8 @@
 /*
  * payload: the directory that a component came in. A Compose Archive (Margo: gzip tar with exactly one
  * top-level directory that holds compose.yaml) is checked entry by entry while it is unpacked:
- * absolute paths, `..`, links that leave the directory, devices and sockets, setuid bits, too many
- * entries or bytes are refused with ERR_ARCHIVE_UNSAFE or ERR_LIMIT and leave nothing behind.
+ * absolute paths, `..`, links that leave the directory, devices and sockets, too many entries or bytes
+ * are refused with ERR_ARCHIVE_UNSAFE or ERR_LIMIT and leave nothing behind.
  *
  * A payload directory is named by the digest of what it came from, is complete when it exists (made
  * under a temporary name and renamed), is never changed afterwards, and is removed by payload_collect

@@ -173,7 +173,7 @@ def test_signing_later_is_enough(steady):
     card.agent.sync()
     deployment = card.agent.wait_state("web", "installed", commit=commit)
     assert "error" not in deployment
-    assert deployment["containers"][0]["imageDigest"] == image.digest
+    assert Steady.only(deployment)["imageDigest"] == image.digest
 
 
 def test_new_policy_heals_what_the_old_one_refused(steady):
@@ -184,7 +184,7 @@ def test_new_policy_heals_what_the_old_one_refused(steady):
     scope = f"{card.registry.host}/elsewhere{card.number}/"
     reload(card, 2, rules=[plant_rule(card), {"scope": scope, "signed_by": {"any_of": ["plant"]}}])
     deployment = card.agent.wait_state("web", "installed", commit=commit)
-    receipt = deployment["containers"][0]["receipt"]
+    receipt = Steady.only(deployment)["receipt"]
     assert (receipt["rule"], receipt["policySerial"]) == (scope, 2)
 
 
@@ -206,7 +206,7 @@ def test_unsigned_rule_accepts_until_its_date_and_is_shown(make_card):
     card.agent.start()
     reference, _ = card.push_image(image=fresh_image(), sign=False)
     card.deploy("web", {"web": {"image": reference, "network_mode": "none"}})
-    receipt = card.agent.wait_state("web", "installed")["containers"][0]["receipt"]
+    receipt = Steady.only(card.agent.wait_state("web", "installed"))["receipt"]
     assert (receipt["rule"], receipt["scheme"], receipt["imageSigner"]) == (card.scope, "unsigned", "")
     assert "unsigned" in card.agent.cli("receipt", "web").stdout
 
@@ -234,7 +234,7 @@ def test_pinned_digest_needs_no_signature_and_nothing_else_passes(steady):
     scope = f"{card.registry.host}/{card.name('pinned')}@{image.digest}"
     good = f"{card.registry.host}/{card.name('web-good')}"
     reload(card, 2, rules=[{"scope": scope, "pinned": True}, plant_rule(card, scope=good)])
-    receipt = steady.install(pinned)["containers"][0]["receipt"]
+    receipt = Steady.only(steady.install(pinned))["receipt"]
     assert (receipt["scheme"], receipt["rule"]) == ("pinned", scope)
     steady.refuse(other, "NO_RULE")
 
@@ -249,7 +249,7 @@ def test_longest_scope_rules_alone(steady):
     steady.refuse(reference, "BAD_SIGNATURE")
     card.registry.push.sign(card.name("vendor/app"), image.digest, other)
     card.agent.sync()
-    receipt = card.agent.wait_state("web", "installed")["containers"][0]["receipt"]
+    receipt = Steady.only(card.agent.wait_state("web", "installed"))["receipt"]
     assert (receipt["imageSigner"], receipt["rule"]) == ("vendor", f"{card.scope}vendor/")
 
 
@@ -280,7 +280,7 @@ def test_key_kinds_that_are_promised(make_card, kind):
     card.agent.start()
     reference, _ = card.push_image(image=fresh_image(), key=key)
     card.deploy("web", {"web": {"image": reference, "network_mode": "none"}})
-    receipt = card.agent.wait_state("web", "installed")["containers"][0]["receipt"]
+    receipt = Steady.only(card.agent.wait_state("web", "installed"))["receipt"]
     assert receipt["scheme"] == "cosign-simple"
     der = pki._openssl("pkey", "-pubin", "-in", f"{card.directory}/keys/{kind}.pub", "-outform", "DER").stdout
     assert receipt["keyId"] == "sha256:" + hashlib.sha256(der).hexdigest()
@@ -340,7 +340,7 @@ def test_broken_policy_is_shown_and_the_last_good_one_stays(steady, text):
     # The last good policy goes on deciding, both ways.
     steady.refuse(unsigned(card), "NO_SIGNATURE")
     reference, _ = card.push_image("next", image=fresh_image())
-    receipt = steady.install(reference)["containers"][0]["receipt"]
+    receipt = Steady.only(steady.install(reference))["receipt"]
     assert receipt["policySerial"] == 1
     # Mended, the error is gone.
     reload(card, 3)

@@ -91,6 +91,14 @@ def challenge(text):
                WWW_Authenticate=text)
 
 
+def demand(authorization, text, refused=None, then=as_usual):
+    """`then` for who shows `authorization`; a challenge, or `refused`, for everybody else."""
+    def act(request):
+        is_shown = request.headers.get("authorization") == authorization
+        (then if is_shown else refused or challenge(text))(request)
+    return act
+
+
 def silence(request):
     """Takes the request and never answers."""
     request.hang()

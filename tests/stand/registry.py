@@ -11,7 +11,7 @@ from .process import Process, free_port, is_port_open, wait_until
 
 
 class Registry:
-    def __init__(self, directory, tls=None, ca=None, user=None, password=None, port=None):
+    def __init__(self, directory, tls=None, ca=None, user=None, password=None, port=None, auth=()):
         self.directory = str(directory)
         os.makedirs(self.directory, exist_ok=True)
         self.port = port or free_port()
@@ -30,6 +30,7 @@ class Registry:
             subprocess.run(["htpasswd", "-Bbc", htpasswd, user, password], check=True, capture_output=True)
             lines += ["auth:", f"  htpasswd: {{realm: test, path: {htpasswd}}}"]
             authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        lines += auth
         with open(self.config, "w") as f:
             f.write("\n".join(lines) + "\n")
         context = ssl.create_default_context(cafile=ca) if tls else None

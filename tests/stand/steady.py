@@ -41,6 +41,12 @@ class Steady:
         self.ids = {c["id"] for c in deployment["containers"] if c["state"] == "running"}
         self.pids = self._pids()
 
+    @staticmethod
+    def only(deployment):
+        """The one container that runs; the one that it replaced may still be on its way out."""
+        (container,) = [c for c in deployment["containers"] if c["state"] == "running"]
+        return container
+
     def _pids(self):
         lines = self.card.containerd.ctr(self.card.namespace, "tasks", "ls").splitlines()[1:]
         return {line.split()[0]: line.split()[1] for line in lines if line.split()[0] in self.ids}
