@@ -40,7 +40,8 @@ struct reconcile_options {
     bool remove_volumes;              /* with the deployment */
     uint64_t log_max_bytes;
     unsigned log_keep;
-    /* Called from any thread whenever the view changed; must not block. */
+    /* Called from any thread whenever the view changed; must not block, and may call nothing of the
+     * reconciler but reconciler_view. */
     void (*changed)(void *user);
     void *user;
 };

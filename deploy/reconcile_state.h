@@ -43,7 +43,8 @@ int reconciler_new_with(const struct reconcile_options *options, const struct re
 /* One container of a deployment, as far as we know at this moment. */
 struct tracker {
     struct runtime_container now;
-    bool was_stopped; /* its end is our doing and says nothing of it */
+    bool has_met_limit; /* the kernel killed in it for want of memory since it started */
+    bool was_stopped;   /* its end is our doing and says nothing of it */
     int restarts;
     struct backoff backoff;
     int64_t restart_at; /* 0: no restart is planned */
@@ -133,6 +134,7 @@ struct reconciler {
     bool is_started;
     bool is_swept; /* the runtime was read once */
     bool is_sweep_due, is_collect_due, is_collecting, is_sweeping;
+    bool is_payload_skipped; /* a collection met a source that held the payloads */
     int64_t sweep_at;
     struct backoff sweep_backoff;
     int64_t rotate_at;

@@ -398,9 +398,45 @@ static void container_event(struct reconciler *r, const struct runtime_event *ev
     }
 }
 
+/* The runtime is shown as down at once; the sweep after the next connection shows it as up again. */
+static void lost_runtime(struct reconciler *r, const struct err *why)
+{
+    if (r->is_runtime_up || r->runtime_error.code == ERR_NONE) {
+        r->is_runtime_up = false;
+        r->runtime_error = *why;
+        view_touch(r);
+    }
+}
+
+/* True the first time since the container started: the history tells it once. */
+static bool is_first_oom(struct reconciler *r, const struct runtime_event *event, char name[64])
+{
+    for (size_t i = 0; i < r->dep_count; i++) {
+        struct tracker *t = dep_tracker(r->deps[i], event->id);
+        if (t != NULL && !t->has_met_limit) {
+            t->has_met_limit = true;
+            memcpy(name, r->deps[i]->name, sizeof r->deps[i]->name);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void tell_oom(struct reconciler *r, const char *id, const char *name)
+{
+    char text[RUNTIME_ID_SIZE + 64];
+    struct err ignored = ERR_INIT;
+    snprintf(text, sizeof text, "%s met its memory limit", id);
+    const struct store_event event = {
+        .kind = "container", .subject = name, .code = "", .text = text};
+    (void)!store_event_add(r->store, &event, &ignored);
+}
+
 void scheduler_event(const struct runtime_event *event, void *reconciler)
 {
     struct reconciler *r = reconciler;
+    char name[64] = "";
+    bool has_met_limit = false;
     pthread_mutex_lock(&r->lock);
     switch (event->kind) {
     case RUNTIME_EVENT_CONNECTED:
@@ -411,11 +447,18 @@ void scheduler_event(const struct runtime_event *event, void *reconciler)
     case RUNTIME_EVENT_EXITED:
         container_event(r, event);
         break;
+    case RUNTIME_EVENT_DISCONNECTED:
+        lost_runtime(r, event->why);
+        break;
     case RUNTIME_EVENT_OOM:
+        has_met_limit = is_first_oom(r, event, name);
         break;
     }
     scheduler_poke(r);
     pthread_mutex_unlock(&r->lock);
+    if (has_met_limit) {
+        tell_oom(r, event->id, name);
+    }
 }
 
 /* Lets reconciler_free find the handle that is watched. */

@@ -48,8 +48,9 @@ static void explain_down(struct dep *dep, const struct release_service *service,
                          const struct tracker *t, struct view_deployment *out)
 {
     err_set(&out->error, ERR_CONTAINER_EXITED,
-            "deployment %s: component %s: service %s ended with exit code %d", dep->name,
-            dep->good->components[service->component].name, service->name, t->now.exit_code);
+            "deployment %s: component %s: service %s ended with exit code %d%s", dep->name,
+            dep->good->components[service->component].name, service->name, t->now.exit_code,
+            t->has_met_limit ? " after it met its memory limit" : "");
     if (t->restart_at != 0) {
         int64_t wait = t->restart_at - clock_mono_ms();
         out->retry_at_ms = clock_wall_ms() + (wait > 0 ? wait : 0);

@@ -127,7 +127,7 @@ static void expect_start(struct run *run, const char *id)
             backoff_reset(&t->backoff);
         }
         t->now.state = RUNTIME_RUNNING;
-        t->was_stopped = false;
+        t->was_stopped = t->has_met_limit = false;
         t->restart_at = 0;
         t->started_at = t->touched_at = clock_mono_ms();
         t->since_wall_ms = clock_wall_ms();
@@ -367,15 +367,19 @@ static int tell_exit(struct run *run, const struct plan_step *step, int code, st
 {
     char line[LOG_LINE_BYTES + 1];
     char how[64];
+    pthread_mutex_lock(&run->r->lock);
+    const struct tracker *t = dep_tracker(run->dep, step->id);
+    const char *why = t != NULL && t->has_met_limit ? " after it met its memory limit" : "";
+    pthread_mutex_unlock(&run->r->lock);
     last_line(run->r->options.state_dir, step->id, line);
     if (code > 128 && code < 128 + 65) {
         snprintf(how, sizeof how, "was ended by signal %d", code - 128);
     } else {
         snprintf(how, sizeof how, "ended with exit code %d", code);
     }
-    return err_set(err, ERR_CONTAINER_EXITED, "component %s: service %s %s%s%s",
+    return err_set(err, ERR_CONTAINER_EXITED, "component %s: service %s %s%s%s%s",
                    run->target->components[step->service->component].name, step->service->name, how,
-                   line[0] != '\0' ? ": " : "", line);
+                   why, line[0] != '\0' ? ": " : "", line);
 }
 
 enum settling { SETTLING, SETTLED, SETTLE_EXITED, SETTLE_GONE };
