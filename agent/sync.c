@@ -95,38 +95,44 @@ static int hand_over(struct sync *s, struct desired *desired, struct err *err)
     return s->source->ops->accept(s->source, desired, err);
 }
 
+/* Reads and hands over. Payloads are held meanwhile: one that was exported, or found here from before,
+ * must not be collected as long as the reconciler does not know that it is wanted. */
+static int read_and_hand_over(struct sync *s, const struct op *op, struct err *err)
+{
+    CLEANUP(desired_unrefp) struct desired *desired = NULL;
+    const struct source_ops *ops = s->source->ops;
+    reconciler_hold_payloads(s->reconciler);
+    int rc = op != NULL ? ops->poll(s->source, op, &desired, err)
+                        : ops->restore(s->source, &desired, err);
+    if (rc == 0) {
+        rc = hand_over(s, desired, err);
+    }
+    reconciler_release_payloads(s->reconciler);
+    return rc;
+}
+
 /* Reads what was accepted earlier from the card, once per source, so that a card without network
  * knows its desired state. A failure here is only logged: the poll decides. */
 static void restore_once(struct sync *s)
 {
-    CLEANUP(desired_unrefp) struct desired *desired = NULL;
     struct err err = ERR_INIT;
     if (s->is_restored) {
         return;
     }
     s->is_restored = true;
-    int rc = s->source->ops->restore(s->source, &desired, &err);
-    if (rc == 0) {
-        rc = hand_over(s, desired, &err);
-    }
-    if (rc < 0) {
+    if (read_and_hand_over(s, NULL, &err) < 0) {
         log_warning("accepted state could not be read from the card", LOG_ERR(&err));
     }
 }
 
 static int poll_once(struct sync *s, struct err *err)
 {
-    CLEANUP(desired_unrefp) struct desired *desired = NULL;
     if (s->source == NULL && source_git_new(s->config, s->reconciler, &s->source, err) < 0) {
         return -1;
     }
     restore_once(s);
     struct op op = op_begin(s->config->git.timeout_ms, &s->cancel);
-    int rc = s->source->ops->poll(s->source, &op, &desired, err);
-    if (rc != 0) {
-        return rc;
-    }
-    return hand_over(s, desired, err);
+    return read_and_hand_over(s, &op, err);
 }
 
 static void report_failure(struct sync *s, const struct err *err, bool is_news)

@@ -333,6 +333,13 @@ void reconciler_hold_payloads(struct reconciler *r)
 void reconciler_release_payloads(struct reconciler *r)
 {
     pthread_mutex_unlock(&r->payload_lock);
+    pthread_mutex_lock(&r->lock);
+    if (r->is_payload_skipped) {
+        r->is_payload_skipped = false;
+        r->is_collect_due = true;
+        scheduler_poke(r);
+    }
+    pthread_mutex_unlock(&r->lock);
 }
 
 /* --- notes and events ---------------------------------------------------------------------------- */

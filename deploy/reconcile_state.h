@@ -29,6 +29,8 @@
 #define RECONCILE_RESTART_RESET_MS (10 * 60 * 1000)
 #define RECONCILE_ROTATE_MS 10000
 #define RECONCILE_TIMINGS_MAX 8
+/* Installations may take long; the last worker is for what keeps others running. */
+#define RECONCILE_INSTALLS_MAX (RECONCILE_WORKERS_MAX - 1)
 
 /* What unit tests replace. */
 struct reconcile_env {
@@ -92,7 +94,7 @@ struct dep {
     int64_t repair_at; /* 0: at once */
 
     /* Work. */
-    bool is_dirty, is_busy, is_retry_due, is_save_due, is_recheck_due;
+    bool is_dirty, is_busy, is_installing, is_retry_due, is_save_due, is_recheck_due;
     char work[DIGEST_TEXT_SIZE]; /* revision that the run under way leads to */
     atomic_bool cancel;
     pthread_cond_t changed; /* a tracker changed, or cancelled */

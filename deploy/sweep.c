@@ -252,13 +252,22 @@ static void collect_logs(const char *state_dir, const struct names *containers)
     }
 }
 
-/* A source that exports payloads at this moment is not waited for: the next collection has them. */
-static int collect_payloads(struct reconciler *r, struct keep *keep, struct err *err)
+/* A source that exports payloads at this moment is not waited for: its release makes a collection due.
+ * What is needed is gathered again behind the lock: a payload may have come since. */
+static int collect_payloads(struct reconciler *r, struct err *err)
 {
-    if (keep->has_strangers || pthread_mutex_trylock(&r->payload_lock) != 0) {
+    CLEANUP(keep_done) struct keep keep = {0};
+    bool is_held = pthread_mutex_trylock(&r->payload_lock) != 0;
+    pthread_mutex_lock(&r->lock);
+    r->is_payload_skipped |= is_held;
+    int result = is_held ? 0 : gather(r, &keep, err);
+    pthread_mutex_unlock(&r->lock);
+    if (is_held) {
         return 1;
     }
-    int result = payload_collect(r->payload_root, (const char *const *)keep->payloads.items, err);
+    if (result == 0 && !keep.has_strangers) {
+        result = payload_collect(r->payload_root, (const char *const *)keep.payloads.items, err);
+    }
     pthread_mutex_unlock(&r->payload_lock);
     return result;
 }
@@ -276,7 +285,7 @@ void collect_run(struct reconciler *r, struct runtime *rt)
         result = rt->ops->collect(rt, (const char *const *)keep.images.items, &op, &err);
     }
     if (result == 0) {
-        result = collect_payloads(r, &keep, &err);
+        result = collect_payloads(r, &err);
     }
     if (result < 0) {
         log_debug("what is no longer needed could not be removed", LOG_ERR(&err));
