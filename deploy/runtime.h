@@ -70,12 +70,15 @@ enum runtime_event_kind {
     RUNTIME_EVENT_STARTED,
     RUNTIME_EVENT_EXITED,
     RUNTIME_EVENT_OOM,
-    RUNTIME_EVENT_CONNECTED
+    RUNTIME_EVENT_CONNECTED,
+    RUNTIME_EVENT_DISCONNECTED
 };
 struct runtime_event {
-    enum runtime_event_kind kind; /* CONNECTED: (re)subscribed; read `list` for the truth */
+    enum runtime_event_kind kind; /* CONNECTED: (re)subscribed; read `list` for the truth.
+                                     DISCONNECTED: nothing is heard until the next CONNECTED */
     char id[RUNTIME_ID_SIZE];
     int exit_code;
+    const struct err *why; /* of DISCONNECTED; borrowed during the call */
 };
 typedef void runtime_event_fn(const struct runtime_event *event, void *user);
 

@@ -67,11 +67,22 @@ void scheduler_poke(struct reconciler *r)
 
 /* --- workers ------------------------------------------------------------------------------------- */
 
+static bool may_install(const struct reconciler *r)
+{
+    int count = 0;
+    for (size_t i = 0; i < r->dep_count; i++) {
+        count += r->deps[i]->is_busy && r->deps[i]->is_installing;
+    }
+    return count < RECONCILE_INSTALLS_MAX;
+}
+
 static struct dep *waiting_dep(struct reconciler *r)
 {
+    bool is_open = may_install(r);
     for (size_t i = 0; r->is_swept && !atomic_load(&r->stop) && i < r->dep_count; i++) {
-        if (r->deps[i]->is_dirty && !r->deps[i]->is_busy) {
-            return r->deps[i];
+        struct dep *dep = r->deps[i];
+        if (dep->is_dirty && !dep->is_busy && (is_open || dep_goal(dep) != GOAL_INSTALL)) {
+            return dep;
         }
     }
     return NULL;
@@ -86,6 +97,7 @@ static void take(struct dep *dep)
 {
     dep->is_dirty = false;
     dep->is_busy = true;
+    dep->is_installing = dep_goal(dep) == GOAL_INSTALL;
     atomic_store(&dep->cancel, false);
 }
 

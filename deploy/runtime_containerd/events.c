@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A loop in a loop: subscribe, tell that we are connected, pass on events until the stream ends, wait a
- * little longer than last time, again. The wait starts small because the usual reason is a restart of
+ * A loop in a loop: subscribe, tell that we are connected, pass on events until the stream ends, tell that
+ * too, wait a little longer than last time, again. The wait starts small because the usual reason is a restart of
  * containerd, which takes some hundred milliseconds, and while it lasts nobody hears of an exit.
  *
  * Rejected: filtering events that were told twice (the shim re-sends after a restart). The receiver
@@ -83,6 +83,8 @@ int events_watch(struct runtime_containerd *rc, const struct op *op, runtime_eve
             return -1;
         }
         log_debug("event stream ended", LOG_ERR(&why));
+        const struct runtime_event lost = {.kind = RUNTIME_EVENT_DISCONNECTED, .why = &why};
+        each(&lost, user);
         if (op_sleep(op, backoff_next_ms(&waits), err) != 0) {
             return -1;
         }

@@ -4,7 +4,7 @@
  * deploy/runtime.h.
  *
  * CONNECTED comes first and after every reconnection: what happened before it is not told, so the
- * receiver lists. STARTED, EXITED and OOM tell of first processes only.
+ * receiver lists. DISCONNECTED comes when the stream ends, and for every attempt that fails. STARTED, EXITED and OOM tell of first processes only.
  *
  * LIMITS: a lost containerd is looked for every EVENTS_RETRY_MIN_MS to EVENTS_RETRY_MAX_MS.
  */
