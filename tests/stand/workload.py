@@ -93,8 +93,10 @@ def pids(card):
 
 
 def containers(card, deployment):
-    """{service: Container} of a deployment as the status endpoint shows it."""
-    return {c["service"]: Container(card, c["id"]) for c in deployment["containers"]}
+    """{service: Container} of a deployment as the status endpoint shows it; those that run come before
+    outgoing ones of the same name."""
+    ordered = sorted(deployment["containers"], key=lambda c: c["state"] == "running")
+    return {c["service"]: Container(card, c["id"]) for c in ordered}
 
 
 def volume_dir(card, deployment, name):
