@@ -127,6 +127,9 @@ struct desired *card_desired(const struct card *card, const struct want *wants, 
         snprintf(path, sizeof path, "fleet/%s.yaml", wants[i].name);
         item->path = strdup(path);
         item->document = document_of(&wants[i]);
+        if (card->timeout_ms > 0) {
+            item->document->components[0].timeout_ms = card->timeout_ms;
+        }
         item->payloads = calloc(1, sizeof *item->payloads);
         item->payloads[0] = payload_of(card, wants[i].services);
     }

@@ -17,7 +17,8 @@
 struct card {
     char dir[64];
     struct reconciler *r;
-    int opened; /* outcome of reconciler_new */
+    int opened;         /* outcome of reconciler_new */
+    int64_t timeout_ms; /* of components; 0: a minute */
 };
 
 /* One deployment of a desired state: id "d<n>", name, version of its document, services. */

@@ -230,6 +230,26 @@ static void a_newer_document_pre_empts_a_slow_fetch(void **state)
     assert_string_equal(fake->trace, "");
 }
 
+static void what_is_not_done_in_time_fails_and_is_tried_again(void **state)
+{
+    struct card *card = *state;
+    install(card, &v1);
+    card->timeout_ms = 400;
+    fake_trace_clear();
+    card_submit(card, &slow, 1);
+    assert_true(card_wait(card, "web", "failed"));
+    struct view_deployment seen;
+    assert_true(card_see(card, "web", &seen));
+    assert_int_equal(seen.error.code, ERR_TIMEOUT);
+    assert_true(seen.retry_at_ms > 0);
+    assert_string_equal(fake->trace, "");
+    int asked = atomic_load(&fake->asked);
+    atomic_store(&fake->gate, true);
+    reconciler_wake(card->r);
+    assert_true(card_wait_installed(card, &slow));
+    assert_int_equal(atomic_load(&fake->asked), asked + 1); /* the manifest by digest, no tag */
+}
+
 static void an_unreachable_registry_leaves_the_old_one_running(void **state)
 {
     struct card *card = *state;
@@ -395,6 +415,27 @@ static void a_crash_loop_does_not_delay_a_newer_document(void **state)
     assert_true(clock_mono_ms() - begun < 500);
 }
 
+static void slow_installations_leave_a_worker_for_repairs(void **state)
+{
+    struct card *card = *state;
+    const struct want all[] = {v1,
+                               {"s1", A_SLOW, "1"},
+                               {"s2", A_SLOW, "1"},
+                               {"s3", A_SLOW, "1"},
+                               {"s4", A_SLOW, "1"},
+                               {"s5", A_SLOW, "1"}};
+    install(card, &v1);
+    card_submit(card, all, ARRAY_LEN(all));
+    assert_true(card_wait(card, "s1", "installing"));
+    fake_exit(id_of("web", "a"), 1);
+    assert_true(card_wait(card, "web", "failed"));
+    assert_true(card_wait(card, "web", "installed"));
+    atomic_store(&fake->gate, true);
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        assert_true(card_wait_installed(card, &all[i]));
+    }
+}
+
 static void a_job_runs_once_also_over_a_reboot(void **state)
 {
     struct card *card = *state;
@@ -526,6 +567,7 @@ int main(void)
         TEST(a_failed_first_install_leaves_nothing_behind),
         TEST(a_container_that_cannot_start_rolls_back),
         TEST(a_newer_document_pre_empts_a_slow_fetch),
+        TEST(what_is_not_done_in_time_fails_and_is_tried_again),
         TEST(an_unreachable_registry_leaves_the_old_one_running),
         TEST(a_refused_image_touches_nothing_until_the_policy_changes),
         TEST(what_is_absent_is_removed),
@@ -533,6 +575,7 @@ int main(void)
         TEST(a_lost_database_stops_nothing),
         TEST(a_container_that_ends_is_started_again_after_a_wait),
         TEST(a_crash_loop_does_not_delay_a_newer_document),
+        TEST(slow_installations_leave_a_worker_for_repairs),
         TEST(a_job_runs_once_also_over_a_reboot),
         TEST(a_reboot_without_network_starts_everything),
         TEST(a_runtime_that_comes_late_or_goes_is_waited_for),
