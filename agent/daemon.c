@@ -278,13 +278,29 @@ static int add_timer(struct daemon *d, struct event **event, event_callback_fn f
     return *event != NULL && event_add(*event, &period) == 0 ? 0 : err_no_memory(err);
 }
 
+/* With a change list, epoll hears only of what is different at the end of a turn, which halves the
+ * system calls of an answer. No descriptor here is a duplicate of another, as it demands. */
+static struct event_base *new_base(void)
+{
+    struct event_config *config = event_config_new();
+    struct event_base *base = NULL;
+    if (config != NULL &&
+        event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0) {
+        base = event_base_new_with_config(config);
+    }
+    if (config != NULL) {
+        event_config_free(config);
+    }
+    return base;
+}
+
 static int make_loop(struct daemon *d, struct err *err)
 {
     static const struct {
         int number;
         event_callback_fn fire;
     } handled[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_reload}};
-    if (evthread_use_pthreads() < 0 || (d->base = event_base_new()) == NULL) {
+    if (evthread_use_pthreads() < 0 || (d->base = new_base()) == NULL) {
         return err_no_memory(err);
     }
     for (size_t i = 0; i < ARRAY_LEN(handled); i++) {

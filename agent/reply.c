@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pages are handed to libevent by reference, not copied: the same bytes serve every client until the
- * state changes, which is what makes the endpoint as cheap as a static file.
+ * A page is rendered once and serves every client until the state changes, which is what makes the
+ * endpoint as cheap as a static file. Large bodies are lent to libevent, small ones are copied behind
+ * their head so that an answer is one write.
  */
 #include "agent/reply.h"
 
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <inttypes.h>
 
+#define REPLY_SMALL_BYTES (8 * 1024)
 #define REPLY_MAX_BYTES (8 * 1024 * 1024)
 
 /* FNV-1a, 64 bit: an ETag needs to differ, not to resist. */
@@ -100,6 +103,28 @@ static bool is_known(struct evhttp_request *request, const char *etag)
     return value != NULL && (strcmp(value, "*") == 0 || strstr(value, etag) != NULL);
 }
 
+/* A small body is copied; a large one is lent. */
+static void add_body(struct evhttp_request *request, struct page *page)
+{
+    struct evbuffer *out = evhttp_request_get_output_buffer(request);
+    struct str body = buf_str(&page->body);
+    if (body.len <= REPLY_SMALL_BYTES) {
+        evbuffer_add(out, body.ptr, body.len);
+        return;
+    }
+    page->references++;
+    if (evbuffer_add_reference(out, body.ptr, body.len, page_written, page) < 0) {
+        page_unref(page);
+    }
+}
+
+/* Head and body of a small answer become one piece: one TLS record instead of two, one packet. */
+static void join_pieces(struct bufferevent *bev)
+{
+    /* NULL is want of memory: two pieces do as well. */
+    (void)evbuffer_pullup(bufferevent_get_output(bev), -1);
+}
+
 void reply_page(struct evhttp_request *request, struct page *page)
 {
     struct str body = buf_str(&page->body);
@@ -111,14 +136,14 @@ void reply_page(struct evhttp_request *request, struct page *page)
     }
     reply_header(request, "Content-Type", "application/json");
     length_header(request, body.len);
+    struct evhttp_connection *connection = evhttp_request_get_connection(request);
     if (!reply_is_head(request)) {
-        page->references++;
-        if (evbuffer_add_reference(evhttp_request_get_output_buffer(request), body.ptr, body.len,
-                                   page_written, page) < 0) {
-            page_unref(page);
-        }
+        add_body(request, page);
     }
     evhttp_send_reply(request, 200, status_text(200), NULL);
+    if (body.len <= REPLY_SMALL_BYTES && connection != NULL) {
+        join_pieces(evhttp_connection_get_bufferevent(connection));
+    }
 }
 
 void reply_text(struct evhttp_request *request, int status, const char *content_type,
