@@ -14,6 +14,7 @@
 
 #include "agent/source.h"
 #include "pkg/base/clock.h"
+#include "pkg/base/utf8.h"
 
 #define SYNC_JITTER_PERCENT 20
 #define SYNC_BACKOFF_FIRST_MS 2000
@@ -73,9 +74,29 @@ static void note_config(struct sync *s)
     publish(s);
 }
 
+static void clean(char *text)
+{
+    if (text != NULL) {
+        utf8_clean(text, strlen(text));
+    }
+}
+
+/* Names of files and signers may be any bytes; from here on they stand in receipts, events and logs. */
+static void clean_names(struct desired *d)
+{
+    clean(d->signer);
+    for (size_t i = 0; i < d->item_count; i++) {
+        clean(d->items[i].path);
+    }
+    for (size_t i = 0; i < d->problem_count; i++) {
+        clean(d->problems[i].path);
+    }
+}
+
 /* Hands a new state on, then remembers it: a crash in between repeats the hand-over. */
 static int hand_over(struct sync *s, struct desired *desired, struct err *err)
 {
+    clean_names(desired);
     pthread_mutex_lock(&s->lock);
     bool is_news = strcmp(s->status.revision, desired->revision) != 0;
     note_desired(s, desired);
