@@ -33,11 +33,11 @@
 #define RECONCILE_SETTLE_MS 2000
 
 struct reconcile_options {
-    const char *state_dir;            /* store: <state_dir>/remora.db; payload/, logs/, volumes/ */
-    struct runtime_options runtime;   /* one handle is made per worker */
+    const char *state_dir;          /* store: <state_dir>/remora.db; payload/, logs/, volumes/ */
+    struct runtime_options runtime; /* one handle is made per worker */
     struct admission_rules rules;
-    int64_t settle_ms;                /* 0: RECONCILE_SETTLE_MS */
-    bool remove_volumes;              /* with the deployment */
+    int64_t settle_ms;   /* 0: RECONCILE_SETTLE_MS */
+    bool remove_volumes; /* with the deployment */
     uint64_t log_max_bytes;
     unsigned log_keep;
     /* Called from any thread whenever the view changed; must not block, and may call nothing of the
@@ -88,32 +88,32 @@ struct view_container {
     char component[32];
     char image[512];
     char image_digest[72];
-    char state[16];        /* "created", "running", "exited", "waiting" */
-    char health[16];       /* "none", "starting", "healthy", "unhealthy" */
+    char state[16];  /* "created", "running", "exited", "waiting" */
+    char health[16]; /* "none", "starting", "healthy", "unhealthy" */
     int exit_code;
-    int restarts;          /* since the revision started */
-    int64_t since_ms;      /* wall clock of the last change of state */
-    json_t *receipt;       /* commit, signer, document, digest, rule, ... of this container */
+    int restarts;     /* since the revision started */
+    int64_t since_ms; /* wall clock of the last change of state */
+    json_t *receipt;  /* commit, signer, document, digest, rule, ... of this container */
 };
 
 struct view_deployment {
     char id[40];
     char name[64];
     char namespace_[64];
-    char state[16];        /* Margo: pending installing installed failed removing removed */
-    char revision[72];     /* digest of the desired document and payload */
+    char state[16];            /* Margo: pending installing installed failed removing removed */
+    char revision[72];         /* digest of the desired document and payload */
     char running_revision[72]; /* of what runs; "" when nothing does */
     char commit[64];
     char path[256];
-    char step[64];         /* what is being done now: "fetch", "start", ...; "" when idle */
+    char step[64]; /* what is being done now: "fetch", "start", ...; "" when idle */
     int64_t progress_done_bytes, progress_total_bytes;
-    struct err error;      /* ERR_NONE when the desired revision runs */
-    int64_t retry_at_ms;   /* wall clock of the next attempt; 0: none planned */
+    struct err error;    /* ERR_NONE when the desired revision runs */
+    int64_t retry_at_ms; /* wall clock of the next attempt; 0: none planned */
     int attempts;
     int64_t since_ms;
     struct view_container *containers;
     size_t container_count;
-    char (*timings)[96];   /* "fetch 312 ms" of the last run, for benches; may be NULL */
+    char (*timings)[96]; /* "fetch 312 ms" of the last run, for benches; may be NULL */
     size_t timing_count;
 };
 
@@ -123,7 +123,7 @@ struct view {
     bool runtime_up;
     char runtime_version[64];
     struct err runtime_error;
-    uint64_t generation;   /* rises with every change */
+    uint64_t generation; /* rises with every change */
     atomic_int references;
 };
 /* The current picture; never NULL after reconciler_new; release with view_unref. */

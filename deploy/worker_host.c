@@ -409,26 +409,31 @@ static enum settling settling(struct run *run, const struct plan_step *step, int
     return SETTLING;
 }
 
+/* The first container that did not stay up. */
+struct casualty {
+    const struct plan_step *step;
+    int code; /* exit code; -1 when its process is not there and nobody saw it end */
+};
+
 /* Looks at all of them: 1 while one still settles, 0 when none does, -1 with the first that failed.
  * The caller holds the lock. */
 static int look(struct run *run, const struct plan_step *steps, size_t count, int64_t *until,
-                const struct plan_step **out_failed, int *code)
+                struct casualty *out)
 {
     int64_t now = clock_mono_ms();
     int result = 0;
     for (size_t i = 0; i < count; i++) {
-        switch (settling(run, &steps[i], now, until, code)) {
+        switch (settling(run, &steps[i], now, until, &out->code)) {
         case SETTLING:
             result = 1;
             break;
         case SETTLED:
             break;
         case SETTLE_GONE:
-            *code = -1;
-            *out_failed = &steps[i];
+            *out = (struct casualty){&steps[i], -1};
             return -1;
         case SETTLE_EXITED:
-            *out_failed = &steps[i];
+            out->step = &steps[i];
             return -1;
         }
     }
@@ -450,13 +455,13 @@ static void begin_settle(struct run *run, const struct plan_step *steps, size_t 
 
 /* Sleeps until one of them failed or all are through; as look(). */
 static int await(struct run *run, const struct plan_step *steps, size_t count, const struct op *op,
-                 const struct plan_step **out_failed, int *code)
+                 struct casualty *out)
 {
     int result = 1;
     pthread_mutex_lock(&run->r->lock);
     while (!run->dep->is_recheck_due && !worker_is_cancelled(run) && op_left_ms(op, 1) > 0) {
         int64_t until = op->deadline_ms;
-        result = look(run, steps, count, &until, out_failed, code);
+        result = look(run, steps, count, &until, out);
         if (result != 1) {
             break;
         }
@@ -470,13 +475,12 @@ static int settle(const struct plan_step *steps, size_t count, const struct op *
                   struct err *err)
 {
     struct run *run = user;
-    const struct plan_step *failing = NULL;
-    int code = 0;
+    struct casualty failed = {0};
     int result = 1;
     begin_settle(run, steps, count);
     bool is_confirmed = false;
     while (result >= 0 && !is_confirmed) {
-        result = await(run, steps, count, op, &failing, &code);
+        result = await(run, steps, count, op, &failed);
         if (result < 0) {
             break;
         }
@@ -493,15 +497,15 @@ static int settle(const struct plan_step *steps, size_t count, const struct op *
     }
     pthread_mutex_lock(&run->r->lock);
     int64_t ignored = INT64_MAX;
-    result = result < 0 ? -1 : look(run, steps, count, &ignored, &failing, &code);
+    result = result < 0 ? -1 : look(run, steps, count, &ignored, &failed);
     pthread_mutex_unlock(&run->r->lock);
     if (result >= 0) {
         return 0;
     }
-    if (code < 0) {
-        return err_set(err, ERR_RUNTIME_FAILED, "container %s does not run", failing->id);
+    if (failed.code < 0) {
+        return err_set(err, ERR_RUNTIME_FAILED, "container %s does not run", failed.step->id);
     }
-    return tell_exit(run, failing, code, err);
+    return tell_exit(run, failed.step, failed.code, err);
 }
 
 /* --- commit -------------------------------------------------------------------------------------- */

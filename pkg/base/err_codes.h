@@ -62,15 +62,13 @@
     X(BAD_SIGNATURE,         ERR_HEAL_TIME,   "No signature of the artifact was made by a demanded signer.") \
     X(WRONG_DIGEST,          ERR_HEAL_TIME,   "The signature speaks of another artifact.") \
     X(WRONG_REFERENCE,       ERR_HEAL_TIME,   "The signature was made for another repository.") \
-    X(WRONG_IDENTITY,        ERR_HEAL_TIME,   "The signer's identity is not the demanded one.") \
     X(EXPIRED,               ERR_HEAL_CONFIG, "The rule, the key or the signature is no longer, or not yet, valid.") \
     X(POLICY_INVALID,        ERR_HEAL_CONFIG, "The trust policy is not valid.") \
     /* containers */ \
     X(RUNTIME_UNAVAILABLE,   ERR_HEAL_TIME,   "containerd does not answer.") \
     X(RUNTIME_FAILED,        ERR_HEAL_TIME,   "containerd or the OCI runtime refused a step.") \
     X(CONTAINER_START,       ERR_HEAL_NEVER,  "The container's process could not be started.") \
-    X(CONTAINER_EXITED,      ERR_HEAL_NEVER,  "The container ended instead of staying up.") \
-    X(ROLLED_BACK,           ERR_HEAL_NEVER,  "The new revision failed and the last good one runs again.")
+    X(CONTAINER_EXITED,      ERR_HEAL_NEVER,  "The container ended instead of staying up.")
 /* clang-format on */
 
 #endif

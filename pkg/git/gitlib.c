@@ -125,3 +125,9 @@ void gitlib_odb_object_freep(git_odb_object **object)
     git_odb_object_free(*object);
     *object = NULL;
 }
+
+void gitlib_revwalk_freep(git_revwalk **walk)
+{
+    git_revwalk_free(*walk);
+    *walk = NULL;
+}

@@ -35,5 +35,6 @@ void gitlib_tree_freep(git_tree **tree);
 void gitlib_commit_freep(git_commit **commit);
 void gitlib_reference_freep(git_reference **reference);
 void gitlib_odb_object_freep(git_odb_object **object);
+void gitlib_revwalk_freep(git_revwalk **walk);
 
 #endif

@@ -360,6 +360,25 @@ int gitrepo_fetch(struct gitrepo *repo, const char *known, const struct op *op,
     return known != NULL && strcmp(known, out_oid) == 0 ? GITREPO_UNCHANGED : 0;
 }
 
+/* "No" is a verdict about the other side, so it is given only by a copy that holds the whole history of
+ * `from`: a commit that cannot be read could hide the ancestor. */
+static int walk_for(struct gitrepo *repo, const git_oid *from, const git_oid *ancestor,
+                    struct err *err)
+{
+    CLEANUP(gitlib_revwalk_freep) git_revwalk *walk = NULL;
+    git_oid oid;
+    if (git_revwalk_new(&walk, repo->copy.repo) < 0 || git_revwalk_push(walk, from) < 0) {
+        return copy_failed(&repo->copy, "its history", err);
+    }
+    int rc;
+    while ((rc = git_revwalk_next(&oid, walk)) == 0) {
+        if (git_oid_equal(&oid, ancestor)) {
+            return 1;
+        }
+    }
+    return rc == GIT_ITEROVER ? 0 : copy_failed(&repo->copy, "its history", err);
+}
+
 int gitrepo_descends(struct gitrepo *repo, const char *oid, const char *ancestor, struct err *err)
 {
     git_oid from;
@@ -374,13 +393,11 @@ int gitrepo_descends(struct gitrepo *repo, const char *oid, const char *ancestor
     size_t size = 0;
     git_object_t type = GIT_OBJECT_INVALID;
     int rc = git_odb_read_header(&size, &type, repo->copy.odb, &to);
-    if (rc == GIT_ENOTFOUND || (rc == 0 && type != GIT_OBJECT_COMMIT)) {
-        return 0;
+    bool is_commit = rc == 0 && type == GIT_OBJECT_COMMIT;
+    if (is_commit && git_graph_descendant_of(repo->copy.repo, &from, &to) == 1) {
+        return 1;
     }
-    if (rc == 0) {
-        rc = git_graph_descendant_of(repo->copy.repo, &from, &to);
-    }
-    return rc >= 0 ? rc : copy_failed(&repo->copy, "its history", err);
+    return walk_for(repo, &from, &to, err);
 }
 
 int gitrepo_commit_raw(struct gitrepo *repo, const char *oid, struct buf *raw, struct err *err)

@@ -139,14 +139,15 @@ static int start_with(struct http_stream *s, const char *url, const char *secret
         .no_redirects = true,
         .sink = on_bytes,
         .sink_user = s,
+        .done = on_done,
+        .done_user = s,
     };
     http_response_done(&s->response);
     s->response = HTTP_RESPONSE_INIT(ERROR_BODY_BYTES);
     s->started = true;
     s->ended = false;
     s->err = ERR_INIT;
-    return http_transfer_start(s->transport->client, &request, &s->response, on_done, s,
-                               &s->transfer, err);
+    return http_transfer_start(s->transport->client, &request, &s->response, &s->transfer, err);
 }
 
 static int start(struct http_stream *s, struct err *err)

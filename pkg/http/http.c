@@ -179,7 +179,10 @@ int http_perform(struct http_client *client, const struct http_request *request,
 {
     struct waiting w = {.failure = ERR_INIT};
     struct http_transfer *transfer = NULL;
-    if (http_transfer_start(client, request, response, on_waited, &w, &transfer, err) != 0) {
+    struct http_request waited = *request;
+    waited.done = on_waited;
+    waited.done_user = &w;
+    if (http_transfer_start(client, &waited, response, &transfer, err) != 0) {
         return -1;
     }
     while (!w.over) {

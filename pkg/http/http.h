@@ -84,6 +84,9 @@ enum http_sink_answer { HTTP_SINK_OK, HTTP_SINK_PAUSE, HTTP_SINK_STOP };
 typedef enum http_sink_answer http_sink_fn(const struct http_response *response, struct str bytes,
                                            void *user);
 
+/* A transfer ended; `error` is NULL on success. */
+typedef void http_done_fn(struct http_response *response, const struct err *error, void *user);
+
 struct http_request {
     const char *method; /* "GET", "HEAD", "POST", "PUT" */
     const char *url;
@@ -95,19 +98,20 @@ struct http_request {
     bool no_redirects;          /* deliver a 3xx as it is */
     http_sink_fn *sink;         /* NULL: the body goes to response->body */
     void *sink_user;
+    http_done_fn *done; /* of http_transfer_start */
+    void *done_user;
 };
 
 /* Waits for one request. `response` was made with HTTP_RESPONSE_INIT and is the caller's. */
 int http_perform(struct http_client *client, const struct http_request *request,
                  const struct op *op, struct http_response *response, struct err *err) NODISCARD;
 
-/* The same without waiting. `done` is called once from the loop; `error` is NULL on success. After
- * `done` the transfer is freed by the module. The response is borrowed until then. */
+/* The same without waiting. The request's `done` is called once from the loop; afterwards the transfer
+ * is freed by the module. The response is borrowed until then. */
 struct http_transfer;
-typedef void http_done_fn(struct http_response *response, const struct err *error, void *user);
 int http_transfer_start(struct http_client *client, const struct http_request *request,
-                        struct http_response *response, http_done_fn *done, void *user,
-                        struct http_transfer **out_transfer, struct err *err) NODISCARD;
+                        struct http_response *response, struct http_transfer **out_transfer,
+                        struct err *err) NODISCARD;
 /* The sink is called again at the next step, never from inside. */
 void http_transfer_resume(struct http_transfer *transfer);
 /* Stops it; `done` is not called. */

@@ -283,44 +283,48 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user)
 
 /* --- the end of a hop --------------------------------------------------------------------------- */
 
+/* What libcurl's results mean here; any other is a breach of the protocol. */
+static const struct {
+    CURLcode result;
+    enum err_code code;
+} results[] = {
+    {CURLE_COULDNT_RESOLVE_PROXY, ERR_UNREACHABLE},
+    {CURLE_COULDNT_RESOLVE_HOST, ERR_UNREACHABLE},
+    {CURLE_COULDNT_CONNECT, ERR_UNREACHABLE},
+    {CURLE_INTERFACE_FAILED, ERR_UNREACHABLE},
+    {CURLE_OPERATION_TIMEDOUT, ERR_UNREACHABLE},
+    {CURLE_PROXY, ERR_UNREACHABLE},
+    {CURLE_SSL_CONNECT_ERROR, ERR_TLS},
+    {CURLE_SSL_CERTPROBLEM, ERR_TLS},
+    {CURLE_SSL_CIPHER, ERR_TLS},
+    {CURLE_PEER_FAILED_VERIFICATION, ERR_TLS},
+    {CURLE_USE_SSL_FAILED, ERR_TLS},
+    {CURLE_SSL_CACERT_BADFILE, ERR_TLS},
+    {CURLE_SSL_CRL_BADFILE, ERR_TLS},
+    {CURLE_SSL_ISSUER_ERROR, ERR_TLS},
+    {CURLE_SSL_PINNEDPUBKEYNOTMATCH, ERR_TLS},
+    {CURLE_SSL_INVALIDCERTSTATUS, ERR_TLS},
+    {CURLE_SSL_CLIENTCERT, ERR_TLS},
+    {CURLE_SSL_ENGINE_NOTFOUND, ERR_TLS},
+    {CURLE_SSL_ENGINE_SETFAILED, ERR_TLS},
+    {CURLE_SSL_ENGINE_INITFAILED, ERR_TLS},
+    {CURLE_PARTIAL_FILE, ERR_TRUNCATED},
+    {CURLE_GOT_NOTHING, ERR_TRUNCATED},
+    {CURLE_OUT_OF_MEMORY, ERR_NO_MEMORY},
+    {CURLE_FAILED_INIT, ERR_INTERNAL},
+};
+
 static enum err_code code_of(const struct http_transfer *t, CURLcode result)
 {
-    switch ((int)result) {
-    case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_INTERFACE_FAILED:
-    case CURLE_OPERATION_TIMEDOUT:
-    case CURLE_PROXY:
-        return ERR_UNREACHABLE;
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CIPHER:
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_USE_SSL_FAILED:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_CRL_BADFILE:
-    case CURLE_SSL_ISSUER_ERROR:
-    case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
-    case CURLE_SSL_INVALIDCERTSTATUS:
-    case CURLE_SSL_CLIENTCERT:
-    case CURLE_SSL_ENGINE_NOTFOUND:
-    case CURLE_SSL_ENGINE_SETFAILED:
-    case CURLE_SSL_ENGINE_INITFAILED:
-        return ERR_TLS;
-    case CURLE_PARTIAL_FILE:
-    case CURLE_GOT_NOTHING:
-        return ERR_TRUNCATED;
-    case CURLE_RECV_ERROR:
-    case CURLE_SEND_ERROR:
+    if (result == CURLE_RECV_ERROR || result == CURLE_SEND_ERROR) {
         return t->header_bytes > 0 ? ERR_TRUNCATED : ERR_UNREACHABLE;
-    case CURLE_OUT_OF_MEMORY:
-        return ERR_NO_MEMORY;
-    case CURLE_FAILED_INIT:
-        return ERR_INTERNAL;
-    default:
-        return ERR_PROTOCOL;
     }
+    for (size_t i = 0; i < ARRAY_LEN(results); i++) {
+        if (results[i].result == result) {
+            return results[i].code;
+        }
+    }
+    return ERR_PROTOCOL;
 }
 
 static int result_error(struct http_transfer *t, CURLcode result, struct err *err)
@@ -605,16 +609,16 @@ static int transfer_make(struct http_client *client, const struct http_request *
 }
 
 int http_transfer_start(struct http_client *client, const struct http_request *request,
-                        struct http_response *response, http_done_fn *done, void *user,
-                        struct http_transfer **out_transfer, struct err *err)
+                        struct http_response *response, struct http_transfer **out_transfer,
+                        struct err *err)
 {
     CLEANUP(transfer_freep) struct http_transfer *t = NULL;
     if (transfer_make(client, request, &t, err) != 0) {
         return -1;
     }
     t->response = response;
-    t->done = done;
-    t->user = user;
+    t->done = request->done;
+    t->user = request->done_user;
     if (transfer_begin(t, err) != 0) {
         return -1;
     }

@@ -175,9 +175,11 @@ static int fetch_token(struct fetch *f, struct err *err)
         .method = "GET",
         .url = url.text,
         .authorization = basic.ptr,
+        .done = on_token,
+        .done_user = f,
     };
     return http_transfer_start(reghost_client_for(f->registry, f->host, &url), &request,
-                               &f->response, on_token, f, &f->transfer, err);
+                               &f->response, &f->transfer, err);
 }
 
 /* The registry said 401. Starts whatever may change its mind. */
@@ -432,9 +434,10 @@ static int fetch_request(struct fetch *f, struct err *err)
         .range_from = f->no_ranges ? 0 : f->position,
         .sink = f->sink != NULL ? on_bytes : NULL,
         .sink_user = f,
+        .done = on_answer,
+        .done_user = f,
     };
-    return http_transfer_start(f->host->client, &request, &f->response, on_answer, f, &f->transfer,
-                               err);
+    return http_transfer_start(f->host->client, &request, &f->response, &f->transfer, err);
 }
 
 /* --- life --------------------------------------------------------------------------------------- */

@@ -84,6 +84,25 @@ static bool read_digits(const char *p, size_t n, int *out_value)
     return true;
 }
 
+/* YYYYMMDD[HHMM[SS]]: as many fields as the length says. */
+static bool read_fields(struct str s, struct tm *out)
+{
+    const struct {
+        size_t at, digits;
+        int *place;
+    } fields[] = {{0, 4, &out->tm_year}, {4, 2, &out->tm_mon},  {6, 2, &out->tm_mday},
+                  {8, 2, &out->tm_hour}, {10, 2, &out->tm_min}, {12, 2, &out->tm_sec}};
+    if (s.len != 8 && s.len != 12 && s.len != 14) {
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(fields) && fields[i].at < s.len; i++) {
+        if (!read_digits(s.ptr + fields[i].at, fields[i].digits, fields[i].place)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* YYYYMMDD[HHMM[SS]][Z]; local time without Z. The fields must survive normalisation: 20260231 is no
  * date. */
 static bool read_time(struct str s, int64_t *out_ms)
@@ -91,14 +110,8 @@ static bool read_time(struct str s, int64_t *out_ms)
     bool utc = s.len > 0 && (s.ptr[s.len - 1] == 'Z' || s.ptr[s.len - 1] == 'z');
     s.len -= utc ? 1 : 0;
     struct tm tm = {.tm_isdst = -1};
-    if ((s.len != 8 && s.len != 12 && s.len != 14) || !read_digits(s.ptr, 4, &tm.tm_year) ||
-        !read_digits(s.ptr + 4, 2, &tm.tm_mon) || !read_digits(s.ptr + 6, 2, &tm.tm_mday) ||
-        (s.len >= 12 &&
-         (!read_digits(s.ptr + 8, 2, &tm.tm_hour) || !read_digits(s.ptr + 10, 2, &tm.tm_min))) ||
-        (s.len == 14 && !read_digits(s.ptr + 12, 2, &tm.tm_sec))) {
-        return false;
-    }
-    if (tm.tm_year < 1970 || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 59) {
+    if (!read_fields(s, &tm) || tm.tm_year < 1970 || tm.tm_hour > 23 || tm.tm_min > 59 ||
+        tm.tm_sec > 59) {
         return false;
     }
     tm.tm_year -= 1900;

@@ -118,6 +118,7 @@ struct mount_row {
     const char *source;
     bool from_payload;
     bool read_only;
+    bool no_copy;
     const char *target;
     uint64_t size_bytes;
     uint32_t mode;
@@ -177,6 +178,7 @@ static void every_key_that_is_carried_out(void **state)
          .source = "db-logs",
          .target = "/log",
          .read_only = true,
+         .no_copy = true,
          .line = 26},
         {.kind = COMPOSE_MOUNT_BIND,
          .source = "/srv/shared",
@@ -199,6 +201,7 @@ static void every_key_that_is_carried_out(void **state)
             assert_string_equal(s->mounts[i].source, mounts[i].source);
         }
         assert_int_equal(s->mounts[i].read_only, mounts[i].read_only);
+        assert_int_equal(s->mounts[i].no_copy, mounts[i].no_copy);
         assert_int_equal(s->mounts[i].from_payload, mounts[i].from_payload);
         assert_int_equal(s->mounts[i].size_bytes, mounts[i].size_bytes);
         assert_int_equal(s->mounts[i].mode, mounts[i].mode);

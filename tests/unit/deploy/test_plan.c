@@ -29,7 +29,9 @@ static struct release_service *service(struct fixture *f, const char *name, cons
     struct release_service *s = &f->services[f->release.service_count++];
     s->component = f->release.component_count - 1;
     snprintf(s->name, sizeof s->name, "%s", name);
-    snprintf(s->id, sizeof s->id, "d.%s.%s.%s", f->components[s->component].name, name, revision);
+    char component[64];
+    snprintf(component, sizeof component, "%s", f->components[s->component].name);
+    snprintf(s->id, sizeof s->id, "d.%s.%s.%s", component, name, revision);
     snprintf(s->resolved.digest.text, sizeof s->resolved.digest.text, "sha256:%s", revision);
     static char image[] = "r:5000/img:tag";
     s->image = image;

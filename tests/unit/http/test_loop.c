@@ -181,10 +181,10 @@ static enum http_sink_answer meddle(const struct http_response *response, struct
     }
     if (p->other == NULL) {
         struct err err = ERR_INIT;
-        struct http_request request = {.method = "GET", .url = p->url};
+        struct http_request request = {
+            .method = "GET", .url = p->url, .done = on_done, .done_user = p};
         assert_int_equal(
-            http_transfer_start(p->client, &request, &p->responses[1], on_done, p, &p->other, &err),
-            0);
+            http_transfer_start(p->client, &request, &p->responses[1], &p->other, &err), 0);
     }
     return HTTP_SINK_OK;
 }
@@ -232,9 +232,9 @@ static void run_pair(struct pair *p, http_sink_fn *sink, http_done_fn *done)
     p->url = fake_base(server);
     p->responses[0] = HTTP_RESPONSE_INIT(100);
     p->responses[1] = HTTP_RESPONSE_INIT(100);
-    struct http_request request = {.method = "GET", .url = p->url, .sink = sink, .sink_user = p};
-    assert_int_equal(
-        http_transfer_start(client, &request, &p->responses[0], done, p, &p->own, &err), 0);
+    struct http_request request = {
+        .method = "GET", .url = p->url, .sink = sink, .sink_user = p, .done = done, .done_user = p};
+    assert_int_equal(http_transfer_start(client, &request, &p->responses[0], &p->own, &err), 0);
     run_for(loop, 60);
     http_response_done(&p->responses[0]);
     http_response_done(&p->responses[1]);

@@ -90,29 +90,35 @@ static bool play_token(struct fake_conn *conn, const struct fake_request *reques
     return from > 0 ? partial(conn, from, from, BLOB_BYTES) : cut(conn);
 }
 
+/* The answer to the second try, after the first was cut. */
+static bool play_again(struct fake_conn *conn, enum mode mode, size_t from)
+{
+    if (mode == CUT_THEN_200 || (from == 0 && mode != CUT_THEN_206 && mode != CUT_THEN_416)) {
+        return whole(conn, mode == CUT_THEN_OTHER_200 ? other_blob : blob);
+    }
+    if (mode == CUT_THEN_OTHER_200) {
+        return whole(conn, other_blob);
+    }
+    if (mode == CUT_THEN_416) {
+        return fake_reply(conn, 416, "", "", 0);
+    }
+    return partial(conn, from, from + (mode == CUT_THEN_WRONG_RANGE),
+                   BLOB_BYTES + (mode == CUT_THEN_WRONG_TOTAL));
+}
+
 static bool play(struct fake_conn *conn, const struct fake_request *request, int number, void *user)
 {
     struct rig *rig = user;
     size_t from = range_of(request);
-    bool again = number > 0;
     char header[256];
     switch ((enum mode)rig->mode) {
     case CUT_THEN_206:
-        return again ? partial(conn, from, from, BLOB_BYTES) : cut(conn);
     case CUT_THEN_200:
-        return again ? whole(conn, blob) : cut(conn);
     case CUT_THEN_OTHER_200:
-        return again ? whole(conn, other_blob) : cut(conn);
     case CUT_THEN_WRONG_RANGE:
-        return !again     ? cut(conn)
-               : from > 0 ? partial(conn, from, from + 1, BLOB_BYTES)
-                          : whole(conn, blob);
     case CUT_THEN_WRONG_TOTAL:
-        return !again     ? cut(conn)
-               : from > 0 ? partial(conn, from, from, BLOB_BYTES + 1)
-                          : whole(conn, blob);
     case CUT_THEN_416:
-        return again ? fake_reply(conn, 416, "", "", 0) : cut(conn);
+        return number > 0 ? play_again(conn, (enum mode)rig->mode, from) : cut(conn);
     case CUT_ALWAYS:
         return cut(conn);
     case TOO_LONG:

@@ -29,9 +29,12 @@ static void must_refuse(const char *name, const char *sentence)
     assert_int_equal(err.code, ERR_POLICY_INVALID);
 }
 
-static size_t sign(EVP_PKEY *key, const EVP_MD *md, int padding, struct str message, char *out,
-                   size_t size)
+#define SIGNATURE_MAX 1024
+
+/* `out` holds SIGNATURE_MAX bytes. */
+static size_t sign(EVP_PKEY *key, const EVP_MD *md, int padding, struct str message, char *out)
 {
+    size_t size = SIGNATURE_MAX;
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     EVP_PKEY_CTX *pkey_ctx = NULL;
     assert_int_equal(EVP_DigestSignInit(ctx, &pkey_ctx, md, NULL, key), 1);
@@ -57,7 +60,7 @@ static void each_algorithm_verifies_its_own_signature_only(void **state)
         assert_true(strncmp(pubkey_id(key), "sha256:", 7) == 0);
         char signature[1024];
         const EVP_MD *md = strcmp(types[i], "ED25519") == 0 ? NULL : EVP_sha256();
-        size_t len = sign(pair, md, 0, STR("message"), signature, sizeof(signature));
+        size_t len = sign(pair, md, 0, STR("message"), signature);
         struct str good = {signature, len};
         assert_int_equal(pubkey_verify(key, STR("message"), good, &err), 0);
         assert_int_equal(pubkey_verify(key, STR("messagE"), good, &err), PUBKEY_MISMATCH);
@@ -78,7 +81,7 @@ static void hash_is_sha256_whatever_the_curve(void **state)
     struct err err = ERR_INIT;
     assert_int_equal(load("keys/p521.pub", &key, &err), 0);
     char signature[1024];
-    size_t len = sign(pair, EVP_sha512(), 0, STR("message"), signature, sizeof(signature));
+    size_t len = sign(pair, EVP_sha512(), 0, STR("message"), signature);
     assert_int_equal(pubkey_verify(key, STR("message"), (struct str){signature, len}, &err),
                      PUBKEY_MISMATCH);
 }
@@ -91,11 +94,10 @@ static void rsa_padding_is_pkcs1_only(void **state)
     struct err err = ERR_INIT;
     assert_int_equal(load("keys/rsa.pub", &key, &err), 0);
     char signature[1024];
-    size_t len = sign(pair, EVP_sha256(), RSA_PKCS1_PSS_PADDING, STR("message"), signature,
-                      sizeof(signature));
+    size_t len = sign(pair, EVP_sha256(), RSA_PKCS1_PSS_PADDING, STR("message"), signature);
     assert_int_equal(pubkey_verify(key, STR("message"), (struct str){signature, len}, &err),
                      PUBKEY_MISMATCH);
-    len = sign(pair, EVP_sha512(), RSA_PKCS1_PADDING, STR("message"), signature, sizeof(signature));
+    len = sign(pair, EVP_sha512(), RSA_PKCS1_PADDING, STR("message"), signature);
     assert_int_equal(pubkey_verify(key, STR("message"), (struct str){signature, len}, &err),
                      PUBKEY_MISMATCH);
 }
