@@ -49,6 +49,7 @@ struct compose_mount {
                             always read_only */
     char *target;      /* absolute path in the container; mounts are sorted by it */
     bool read_only;
+    bool no_copy;        /* volume: starts empty, not with what the image has at the target */
     uint64_t size_bytes; /* tmpfs: 0 is no limit of its own */
     uint32_t mode;       /* tmpfs: 0 is 01777 */
     int line, column;    /* where the document asks for it */

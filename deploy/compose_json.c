@@ -72,6 +72,7 @@ static const struct field mount_fields[] = {
     {"fromPayload", FIELD_BOOL, MOUNT(from_payload), NULL},
     {"target", FIELD_TEXT, MOUNT(target), NULL},
     {"readOnly", FIELD_BOOL, MOUNT(read_only), NULL},
+    {"noCopy", FIELD_BOOL, MOUNT(no_copy), NULL},
     {"sizeBytes", FIELD_U64, MOUNT(size_bytes), NULL},
     {"mode", FIELD_U32, MOUNT(mode), NULL},
     {NULL, 0, 0, NULL},

@@ -21,6 +21,7 @@ struct request {
     char *source;
     char *target;
     bool read_only;
+    bool no_copy;
     bool has_bind, has_volume, has_tmpfs; /* options of that type were given */
     uint64_t size_bytes;
     uint32_t mode;
@@ -195,6 +196,7 @@ static int add_mount(struct compose_reader *r, const struct request *q,
     CLEANUP(mount_done)
     struct compose_mount mount = {
         .read_only = q->read_only,
+        .no_copy = q->no_copy,
         .line = q->node->line,
         .column = q->node->column,
         .target = strdup(q->target),
@@ -304,9 +306,7 @@ static int read_create_host_path(struct compose_reader *r, const struct yml_node
 static int read_nocopy(struct compose_reader *r, const struct yml_node *node, void *slot,
                        struct err *err)
 {
-    (void)slot;
-    return only_value(r, node, true, "a new volume is empty, nothing is copied from the image",
-                      err);
+    return compose_bool(r, node, &((struct request *)slot)->no_copy, err);
 }
 
 static int read_tmpfs_size(struct compose_reader *r, const struct yml_node *node, void *slot,

@@ -134,8 +134,10 @@ static int source_of(struct creation *c, const struct compose_mount *mount, int 
         return 0;
     case COMPOSE_MOUNT_VOLUME:
         if (volumes_ensure(c->rc->state_dir, c->create->deployment, mount->source, &source, err) !=
-                0 ||
-            seed_volume(root_fd, mount->target, source, c->op, err) != 0) {
+            0) {
+            return -1;
+        }
+        if (!mount->no_copy && seed_volume(root_fd, mount->target, source, c->op, err) != 0) {
             return -1;
         }
         break;

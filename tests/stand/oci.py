@@ -42,12 +42,14 @@ def compact(value):
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def tar_of(files, mode=0o644):
-    """An uncompressed tar of {path: bytes or ("link", target) or None for a directory}."""
+def tar_of(files, mode=0o644, owners=None):
+    """An uncompressed tar of {path: bytes or ("link", target) or None for a directory}; `owners` has
+    {path: (uid, gid)} for what does not belong to root."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path, content in files.items():
             info = tarfile.TarInfo(path)
+            info.uid, info.gid = (owners or {}).get(path, (0, 0))
             if content is None:
                 info.type, info.mode = tarfile.DIRTYPE, 0o755
                 tar.addfile(info)
@@ -87,6 +89,10 @@ class Image:
             "schemaVersion": 2, "mediaType": MANIFEST,
             "config": descriptor(CONFIG, self.config),
             "layers": [descriptor(LAYER, blob) for blob in self.blobs]})
+
+        self.chains = []
+        for layer in layers:
+            self.chains.append(digest(f"{self.chains[-1]} {digest(layer)}".encode() if self.chains else layer))
 
     @property
     def digest(self):
