@@ -6,6 +6,9 @@
  *
  * Real numbers are written with 15 digits: what a person wrote with up to 15 digits comes back as
  * written; with 17 digits 0.1 would come back as 0.10000000000000001.
+ *
+ * jansson 2.14 does not look whether a member's name could be written. So the sink remembers that it
+ * refused something, whatever jansson says in the end.
  */
 #include "pkg/base/json.h"
 
@@ -68,13 +71,13 @@ int js_parse(struct str text, enum err_code code, json_t **out_value, struct err
 struct sink {
     struct buf *buf;
     struct err *err;
-    bool failed; /* `err` tells why; otherwise jansson failed by itself */
+    bool failed; /* `err` tells why; for good, because jansson goes on after some refusals */
 };
 
 static int sink_write(const char *bytes, size_t len, void *user)
 {
     struct sink *sink = user;
-    sink->failed = buf_append(sink->buf, bytes, len, sink->err) != 0;
+    sink->failed = sink->failed || buf_append(sink->buf, bytes, len, sink->err) != 0;
     return sink->failed ? -1 : 0;
 }
 
@@ -82,8 +85,9 @@ static int write_with(const json_t *value, size_t flags, struct buf *b, struct e
 {
     struct sink sink = {.buf = b, .err = err};
     size_t before = b->len;
-    if (json_dump_callback(value, sink_write, &sink,
-                           flags | JSON_ENCODE_ANY | JSON_REAL_PRECISION(REAL_DIGITS)) == 0) {
+    int result = json_dump_callback(value, sink_write, &sink,
+                                    flags | JSON_ENCODE_ANY | JSON_REAL_PRECISION(REAL_DIGITS));
+    if (result == 0 && !sink.failed) {
         return 0;
     }
     b->len = before;

@@ -133,6 +133,22 @@ static void too_long_output_leaves_the_buf_as_it_was(void **state)
     assert_int_equal(b.len, 2);
 }
 
+/* Wherever the room ends: in a name, a value, or between. */
+static void no_room_anywhere_is_a_failure(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"a\":\"b\",\"name\":[1,\"x\"],\"z\":{\"long-name\":1}}";
+    CLEANUP(js_freep) json_t *value = parse(text);
+    for (size_t max = 0; max <= strlen(text); max++) {
+        CLEANUP(buf_done) struct buf b = BUF_INIT(max);
+        struct err err = ERR_INIT;
+        int result = js_write(value, &b, &err);
+        assert_int_equal(result, max < strlen(text) ? -1 : 0);
+        assert_int_equal(err.code, max < strlen(text) ? ERR_LIMIT : ERR_NONE);
+        assert_int_equal(b.len, max < strlen(text) ? 0 : strlen(text));
+    }
+}
+
 static void readers_take_what_has_the_type(void **state)
 {
     (void)state;
@@ -271,6 +287,7 @@ int main(void)
         cmocka_unit_test(depth_is_limited),
         cmocka_unit_test(writes_compact_and_pretty_in_order),
         cmocka_unit_test(too_long_output_leaves_the_buf_as_it_was),
+        cmocka_unit_test(no_room_anywhere_is_a_failure),
         cmocka_unit_test(readers_take_what_has_the_type),
         cmocka_unit_test(absent_and_null_leave_the_value_alone),
         cmocka_unit_test(wrong_type_names_the_place),
