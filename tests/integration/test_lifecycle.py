@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from stand import oci
+from stand.card import document
 from stand.containerd import Containerd
 from stand.hostile import Hostile, silence
 from stand.process import free_port, wait_until
@@ -311,6 +312,110 @@ def test_agent_stops_while_a_pull_hangs(make_card, watched):
     card.agent.start()
     deployment = card.agent.wait_state("app", "installed")
     assert deployment["containers"][0]["image"] == slow
+
+
+def test_pull_that_hangs_ends_with_the_timeout_of_its_component(make_card, watched):
+    card = make_card(registry=watched)
+    reference, _ = card.push_image()
+    before = installed(card, "app", {"one": service(reference)})["one"]
+    pid = before.pid
+    slow, _ = card.push_image("slow", image=fresh_image())
+    watched.on(r"/slow/blobs/", silence)
+    commit = card.deploy("app", {"one": service(slow)}, timeout="0m2s")
+    failed = card.agent.wait_state("app", "failed", commit=commit)
+    assert failed["error"]["code"] == "TIMEOUT"
+    assert "retryAt" in failed
+    assert (before.pid, recorded(card)) == (pid, {before.id})
+    watched.behave()
+    card.agent.sync()
+    card.agent.wait_state("app", "installed", commit=commit)
+
+
+def settling(make_card):
+    """A card whose containers settle for long, with a good revision; returns (card, reference, Container)."""
+    card = make_card(config={"runtime": {"settle": "4s"}})
+    reference, _ = card.push_image()
+    return card, reference, installed(card, "app", {"one": service(reference)})["one"]
+
+
+def switch(card, services):
+    """Deploys and waits until the new containers settle."""
+    card.deploy("app", services)
+    card.agent.wait(lambda: card.agent.deployment("app")["step"] == "settle"
+                    if "step" in card.agent.deployment("app") else False, "the new containers settle")
+
+
+def test_newer_commit_in_the_middle_of_a_switch(make_card):
+    card, reference, _ = settling(make_card)
+    switch(card, {"one": service(reference, environment={"N": "2"})})
+    last = installed(card, "app", {"one": service(reference, environment={"N": "3"})})["one"]
+    assert last.environ()["N"] == "3"
+    card.agent.wait(lambda: card.running() == recorded(card) == {last.id}, "only the newest runs")
+
+
+def test_going_back_in_the_middle_of_a_switch(make_card):
+    card, reference, first = settling(make_card)
+    switch(card, {"one": service(reference, environment={"N": "2"})})
+    last = installed(card, "app", {"one": service(reference)})["one"]
+    assert last.id == first.id
+    card.agent.wait(lambda: card.running() == recorded(card) == {first.id}, "only the first runs")
+
+
+@pytest.mark.parametrize("breaks", [False, True], ids=["holds", "breaks"])
+def test_agent_killed_in_the_middle_of_a_switch(make_card, breaks):
+    """It comes back without git and ends where it would have ended: forward, or back."""
+    card, reference, first = settling(make_card)
+    script = "while [ ! -e /data/go ]; do sleep 0.1; done; exit 4" if breaks else None
+    text = yaml.safe_dump({"services": {"one": service(reference, script, volumes=["data:/data"])},
+                           "volumes": {"data": None}})
+    switch(card, text)
+    card.agent.kill()
+    if breaks:
+        open(f"{volume_dir(card, {'id': document('app')['id']}, 'data')}/go", "w").close()
+    move_git_away(card)
+    card.agent.start()
+    if breaks:
+        failed = card.agent.wait_state("app", "failed")
+        assert failed["error"]["code"] == "CONTAINER_EXITED"
+        card.agent.wait(lambda: card.running() == recorded(card) == {first.id}, "the good revision runs again")
+    else:
+        last = containers(card, card.agent.wait_state("app", "installed"))["one"]
+        assert last.id != first.id
+        card.agent.wait(lambda: card.running() == recorded(card) == {last.id}, "the new revision runs")
+
+
+def test_failures_one_after_another_keep_the_good_revision(card):
+    reference, _ = card.push_image()
+    good = installed(card, "app", {"one": service(reference, restart="always")})["one"]
+    revision = card.agent.deployment("app")["runningRevision"]
+    for code in (3, 4, 5):
+        commit = card.deploy("app", {"one": service(reference, f"exit {code}")})
+        failed = card.agent.wait_state("app", "failed", commit=commit)
+        assert f"exit code {code}" in failed["error"]["message"]
+        assert failed["runningRevision"] == revision
+    card.agent.wait(lambda: card.running() == recorded(card) == {good.id}, "the good revision runs")
+    back = installed(card, "app", {"one": service(reference, restart="always")})["one"]
+    assert back.id == good.id
+    assert "error" not in card.agent.deployment("app")
+
+
+def test_failed_deployment_can_be_removed(card):
+    reference, _ = card.push_image()
+    installed(card, "app", {"one": service(reference)})
+    commit = card.deploy("app", {"one": service(reference, "exit 4")})
+    card.agent.wait_state("app", "failed", commit=commit)
+    card.undeploy("app")
+    card.agent.wait_gone("app")
+    card.agent.wait(lambda: not any(everything(card).values()), "nothing is left")
+
+
+def test_crash_loop_does_not_hold_up_an_update(card):
+    reference, _ = card.push_image()
+    looping = installed(card, "app", {"one": service(reference, "sleep 1; exit 7", restart="always")})["one"]
+    card.agent.wait(lambda: card.agent.deployment("app")["containers"][0]["restarts"] >= 2, "it loops")
+    after = installed(card, "app", {"one": service(reference)})["one"]
+    card.agent.wait(lambda: card.running() == recorded(card) == {after.id}, "the loop is over")
+    assert after.id != looping.id
 
 
 def test_two_documents_with_one_port(card):
