@@ -152,8 +152,8 @@ static int make_present(struct runtime_containerd *rc, const struct runtime_imag
 static int begin_lease(struct runtime_containerd *rc, const struct runtime_image *image,
                        const struct op *op, char *out_id, struct err *err)
 {
-    snprintf(out_id, LEASE_ID_SIZE, "pull-%.24s-%d", digest_hex(&image->resolved->digest),
-             (int)gettid());
+    snprintf(out_id, LEASE_ID_SIZE, IMAGE_LEASE_PREFIX "%.*s-%d", IMAGE_LEASE_HEX_CHARS,
+             digest_hex(&image->resolved->digest), (int)gettid());
     if (lease_create(rc->client, out_id, IMAGE_LEASE_S, op, err) < 0) {
         return -1;
     }

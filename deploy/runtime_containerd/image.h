@@ -32,6 +32,10 @@
 #define IMAGE_CONFIG_MAX_BYTES (4 * 1024 * 1024)
 #define IMAGE_LEASE_S 86400
 
+/* The lease of a fetch is "<prefix><first hex characters of the top digest>-<thread>". */
+#define IMAGE_LEASE_PREFIX "pull-"
+#define IMAGE_LEASE_HEX_CHARS 24
+
 #define IMAGE_LABEL_CHAIN "remora.image.chain"
 #define IMAGE_LABEL_CONFIG "remora.image.config"
 #define IMAGE_LABEL_MANIFEST "remora.image.manifest"

@@ -51,7 +51,7 @@ static int op_image_present(struct runtime *rt, const struct imageref *ref,
 static int op_collect(struct runtime *rt, const char *const keep[], const struct op *op,
                       struct err *err)
 {
-    return collect_images(self(rt), keep, op, err);
+    return collect_unwanted(self(rt), keep, op, err);
 }
 
 static int op_create(struct runtime *rt, const struct runtime_create *create, const struct op *op,
