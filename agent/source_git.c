@@ -38,19 +38,22 @@ struct source_git {
     bool is_handed_over;             /* what `accepted` holds was handed out by this source */
 };
 
-/* "url branch" without what may be secret in an url. */
+/* "url branch" without what may be secret in an url: everything up to the last '@', and the query. An
+ * address that is refused for holding a secret is shown as well, so this does not rely on its form. */
 static int place_of(const struct config *config, char *out, size_t size, struct err *err)
 {
-    struct str url = str_of(config->git.url);
-    const char *at = memchr(url.ptr, '@', url.len);
-    const char *scheme = strstr(config->git.url, "://");
-    if (scheme != NULL && at != NULL) {
-        int n = snprintf(out, size, "%.*s://%s %s", (int)(scheme - url.ptr), url.ptr, at + 1,
-                         config->git.branch);
-        return n >= 0 && (size_t)n < size ? 0
-                                          : err_set(err, ERR_LIMIT, "source.git.url is too long");
+    const char *url = config->git.url;
+    size_t scheme_len = strspn(url, "abcdefghijklmnopqrstuvwxyz");
+    size_t len = strlen(url);
+    const char *start = url;
+    if (url[0] != '/' && !str_starts_with(str_of(url), "file://")) {
+        len = strcspn(url, "?#");
+        const char *at = memrchr(url, '@', len);
+        start = at != NULL ? at + 1 : url;
     }
-    int n = snprintf(out, size, "%s %s", config->git.url, config->git.branch);
+    bool has_scheme = start > url && strncmp(url + scheme_len, "://", 3) == 0;
+    int n = snprintf(out, size, "%.*s%.*s %s", has_scheme ? (int)scheme_len + 3 : 0, url,
+                     (int)(url + len - start), start, config->git.branch);
     return n >= 0 && (size_t)n < size ? 0 : err_set(err, ERR_LIMIT, "source.git.url is too long");
 }
 

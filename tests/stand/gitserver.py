@@ -251,10 +251,10 @@ class SilentServer(_Server):
 
 class ForwardProxy(_Server):
     """An HTTP proxy that carries out CONNECT. After `cut_after` bytes from the server it closes the
-    connection; `requests` are the targets asked for."""
+    connection; `requests` are the targets asked for, `heads` the requests with their headers."""
 
     def __init__(self, cut_after=None):
-        self.requests, self.cut_after = [], cut_after
+        self.requests, self.heads, self.cut_after = [], [], cut_after
         super().__init__()
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -266,6 +266,7 @@ class ForwardProxy(_Server):
                 return
             head += piece
         method, target = head.split(b" ", 2)[:2]
+        self.heads.append(head.decode(errors="replace"))
         self.requests.append((method.decode(), target.decode()))
         if method != b"CONNECT":
             client.sendall(b"HTTP/1.1 405 only CONNECT\r\nContent-Length: 0\r\n\r\n")
