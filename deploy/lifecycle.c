@@ -2,7 +2,8 @@
 /*
  * The walk knows the runtime's vtable and nothing else: no store, no view, no policy of retries. A step
  * has the deadline of its component's `timeout`, within the deadline of the whole. Neighbouring SETTLE
- * steps are handed over together, because containers that were started together settle together.
+ * steps are handed over together, because containers that were started together settle together; so are
+ * neighbouring STOP steps, because each may take its whole grace period.
  *
  * A container whose step failed while the host wants the walk to go on is left out of the later steps: a
  * container that could not be recorded is not started.
@@ -89,7 +90,7 @@ static int run(const struct walk *w, const struct plan_step *step, size_t count,
     case PLAN_CREATE:
         return create(w, step, op, err);
     case PLAN_STOP:
-        return rt->ops->stop(rt, step->id, 0, -1, op, err);
+        return host->stop(step, count, op, host->user, err);
     case PLAN_START:
         return rt->ops->start(rt, step->id, op, err);
     case PLAN_SETTLE:
@@ -112,16 +113,31 @@ static int explain(const struct walk *w, const struct plan_step *step, struct er
     return err_wrap(err, "component %s", release->components[step->service->component].name);
 }
 
-/* Steps that are handed over together: neighbouring SETTLEs of one component. */
+/* Steps that are handed over together: neighbouring STOPs, neighbouring SETTLEs. */
 static size_t group(const struct plan *plan, size_t index)
 {
+    enum plan_kind kind = plan->steps[index].kind;
     size_t end = index + 1;
-    if (plan->steps[index].kind == PLAN_SETTLE) {
-        while (end < plan->count && plan->steps[end].kind == PLAN_SETTLE) {
+    if (kind == PLAN_SETTLE || kind == PLAN_STOP) {
+        while (end < plan->count && plan->steps[end].kind == kind) {
             end++;
         }
     }
     return end - index;
+}
+
+static int before(const struct walk *w, const struct plan_step *steps, size_t count,
+                  struct err *err)
+{
+    const struct lifecycle_host *host = w->l->host;
+    for (size_t i = 0; i < count; i++) {
+        if (host->before(&steps[i], host->user, err) != 0) {
+            return -1;
+        }
+        log_debug("step", LOG_STR("kind", plan_kind_name(steps[i].kind)),
+                  LOG_STR("container", steps[i].id));
+    }
+    return 0;
 }
 
 /* Leaves out what cannot succeed any more after `failed` did not. */
@@ -144,10 +160,9 @@ static int step(struct walk *w, size_t index, size_t count, struct err *err)
 {
     const struct plan_step *s = &w->l->plan->steps[index];
     const struct lifecycle_host *host = w->l->host;
-    if (op_check(w->op, err) != 0 || host->before(s, host->user, err) != 0) {
+    if (op_check(w->op, err) != 0 || before(w, s, count, err) != 0) {
         return -1;
     }
-    log_debug("step", LOG_STR("kind", plan_kind_name(s->kind)), LOG_STR("container", s->id));
     struct op op = step_op(w, s);
     if (run(w, s, count, &op, err) != 0) {
         explain(w, s, err);

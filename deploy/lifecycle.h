@@ -24,6 +24,9 @@ struct lifecycle_host {
     /* Waits until all of `steps` (SETTLE) stayed up; fails with ERR_CONTAINER_EXITED. */
     int (*settle)(const struct plan_step *steps, size_t count, const struct op *op, void *user,
                   struct err *err);
+    /* Stops all of `steps` (STOP), side by side; goes on after a failure and returns the first. */
+    int (*stop)(const struct plan_step *steps, size_t count, const struct op *op, void *user,
+                struct err *err);
     int (*commit)(void *user, struct err *err);
     runtime_progress_fn *progress;
     void *user;

@@ -211,6 +211,8 @@ void worker_run(struct reconciler *r, struct dep *dep, struct runtime *rt);
 void worker_refuse(struct reconciler *r, struct dep *dep, const struct err *why);
 
 /* --- scheduler.c --- */
+/* A thread with the small stack of a worker; false when there can be none. */
+bool scheduler_thread(pthread_t *out_thread, void *(*function)(void *), void *user);
 void scheduler_poke(struct reconciler *r); /* the caller holds the lock */
 void *scheduler_main(void *reconciler);
 void *scheduler_watch(void *reconciler);

@@ -111,7 +111,7 @@ static void give_back(struct reconciler *r, struct dep *dep)
     restart_look(r, dep, now);
     if (dep->is_recheck_due) {
         dep->is_recheck_due = false;
-        dep->is_dirty = true;
+        dep->is_dirty |= !dep->is_removed;
     }
     dep->is_dirty |= dep_has_work(dep, now);
     view_touch(r);
@@ -190,6 +190,17 @@ static void *slot_main(void *user)
     return NULL;
 }
 
+bool scheduler_thread(pthread_t *out_thread, void *(*function)(void *), void *user)
+{
+    pthread_attr_t attr;
+    size_t smallest = (size_t)PTHREAD_STACK_MIN;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, WORKER_STACK_BYTES > smallest ? WORKER_STACK_BYTES : smallest);
+    bool is_started = pthread_create(out_thread, &attr, function, user) == 0;
+    pthread_attr_destroy(&attr);
+    return is_started;
+}
+
 static struct slot *free_slot(struct reconciler *r)
 {
     for (size_t i = 0; i < RECONCILE_WORKERS_MAX; i++) {
@@ -206,16 +217,11 @@ static bool start_slot(struct reconciler *r, enum job_kind job, struct dep *dep)
     if (slot == NULL) {
         return false;
     }
-    pthread_attr_t attr;
-    pthread_attr_init(&attr);
-    size_t smallest = (size_t)PTHREAD_STACK_MIN;
-    pthread_attr_setstacksize(&attr, WORKER_STACK_BYTES > smallest ? WORKER_STACK_BYTES : smallest);
     slot->r = r;
     slot->job = job;
     slot->dep = dep;
     slot->state = SLOT_RUNNING;
-    bool is_started = pthread_create(&slot->thread, &attr, slot_main, slot) == 0;
-    pthread_attr_destroy(&attr);
+    bool is_started = scheduler_thread(&slot->thread, slot_main, slot);
     if (!is_started) {
         slot->state = SLOT_FREE;
     }

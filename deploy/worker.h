@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * worker: one run of one deployment. Not for others than worker.c and worker_host.c.
+ * worker: one run of one deployment. Not for others than worker*.c.
  *
  * A run borrows its deployment, holds references to the releases it works with, and copies nothing back
  * but under the reconciler's lock.
@@ -35,6 +35,9 @@ extern const struct lifecycle_host worker_host;
 int worker_observe(struct run *run, const struct op *op, struct err *err) NODISCARD;
 /* Writes the deployment's row, with the releases of `parts`. */
 int worker_save(struct run *run, unsigned parts, const struct store_event *event,
+                struct err *err) NODISCARD;
+/* The host's `stop`. */
+int worker_stop(const struct plan_step *steps, size_t count, const struct op *op, void *user,
                 struct err *err) NODISCARD;
 /* Shows what is being done. */
 void worker_step(struct run *run, const char *step);

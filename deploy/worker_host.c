@@ -606,6 +606,7 @@ const struct lifecycle_host worker_host = {
     .failed = failed,
     .manifest = manifest,
     .settle = settle,
+    .stop = worker_stop,
     .commit = commit,
     .progress = progress,
 };

@@ -165,7 +165,12 @@ static int list(struct runtime *rt, const struct op *op, struct runtime_containe
     memcpy(copy, fake->containers, fake->container_count * sizeof *copy);
     *out = copy;
     *out_count = fake->container_count;
-    return leave(0);
+    leave(0);
+    struct err ignored = ERR_INIT;
+    bool is_slow = atomic_exchange(&fake->is_list_slow, false);
+    while (is_slow && !atomic_load(&fake->gate) && op_sleep(op, 1, &ignored) == 0) {
+    }
+    return 0;
 }
 
 static bool has_image(const char *name)
@@ -283,7 +288,7 @@ static int stop(struct runtime *rt, const char *id, int signal, int64_t grace_ms
     (void)rt;
     (void)signal;
     (void)grace_ms;
-    if (enter(op, err) != 0) {
+    if (op_sleep(op, fake->stop_ms, err) != 0 || enter(op, err) != 0) {
         return -1;
     }
     struct runtime_container *c = find(id);

@@ -311,6 +311,47 @@ static void what_is_absent_is_removed(void **state)
     install(card, &v1);
 }
 
+static bool is_list_asked(struct card *card, void *user)
+{
+    (void)card;
+    (void)user;
+    return !atomic_load(&fake->is_list_slow);
+}
+
+/* A list that was made before the removal and arrives after it brings nothing back. */
+static void an_old_list_revives_nothing(void **state)
+{
+    struct card *card = *state;
+    install(card, &v1);
+    card_rest(card);
+    atomic_store(&fake->is_list_slow, true);
+    fake_connected();
+    assert_true(card_wait_for(is_list_asked, card, NULL));
+    card_submit(card, NULL, 0);
+    assert_true(card_wait(card, "web", "removed"));
+    atomic_store(&fake->gate, true);
+    card_rest(card);
+    CLEANUP(view_unrefp) struct view *view = reconciler_view(card->r);
+    assert_int_equal(view->deployments[0].container_count, 0);
+    assert_int_equal(fake->image_count, 0);
+}
+
+static void containers_that_go_together_stop_side_by_side(void **state)
+{
+    struct card *card = *state;
+    const struct want four = {"web",
+                              A_V1 B_V1 "  c:\n    image: r.example/c:1\n"
+                                        "  d:\n    image: r.example/d:1\n",
+                              "1"};
+    install(card, &four);
+    fake->stop_ms = 1000;
+    int64_t begun = clock_mono_ms();
+    card_submit(card, NULL, 0);
+    assert_true(card_wait(card, "web", "removed"));
+    assert_true(clock_mono_ms() - begun < 3000);
+    assert_int_equal(fake->container_count, 0);
+}
+
 static void a_problem_never_removes(void **state)
 {
     struct card *card = *state;
@@ -571,6 +612,8 @@ int main(void)
         TEST(an_unreachable_registry_leaves_the_old_one_running),
         TEST(a_refused_image_touches_nothing_until_the_policy_changes),
         TEST(what_is_absent_is_removed),
+        TEST(an_old_list_revives_nothing),
+        TEST(containers_that_go_together_stop_side_by_side),
         TEST(a_problem_never_removes),
         TEST(a_lost_database_stops_nothing),
         TEST(a_container_that_ends_is_started_again_after_a_wait),
