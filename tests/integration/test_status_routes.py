@@ -246,7 +246,7 @@ def test_connections_are_bounded_and_given_back(make_card):
     assert descriptors(card) <= 128 // 2 + 2
     reference, _ = card.push_image()
     card.deploy("web", {"web": service(reference)}, sync=False)
-    for connection in connections[:60]:
+    for connection in connections[:100]:
         connection.socket.close()
     wait_until(lambda: card.agent.is_up(), "there is room again")
     card.agent.sync()
