@@ -392,6 +392,30 @@ static void damage_while_open_is_found_by_reading_and_healed_by_the_next_fetch(v
     assert_file(known, "fleet/a.yaml", "one\n");
 }
 
+/* Otherwise a worn-out flash would look like a rewritten branch, for which nobody comes to help. */
+static void damaged_history_is_not_taken_for_a_rewound_branch(void **state)
+{
+    (void)state;
+    struct err err = ERR_INIT;
+    char first[GITREPO_OID_SIZE];
+    char second[GITREPO_OID_SIZE];
+    char script[512];
+    memcpy(first, fetch("", 0), sizeof(first));
+    sh("git commit -q --allow-empty -m second");
+    memcpy(second, fetch(first, 0), sizeof(second));
+    gitrepo_freep(&repo);
+    /* Only the second commit is left. */
+    snprintf(script, sizeof(script),
+             "git cat-file commit main >%s/kept; rm -rf %s/objects/pack/*; "
+             "git --git-dir=%s hash-object -t commit -w %s/kept",
+             root, local, local, root);
+    sh(script);
+    open_repo();
+    assert_code(gitrepo_descends(repo, second, first, &err), &err, ERR_IO);
+    fetch(second, GITREPO_UNCHANGED);
+    assert_int_equal(gitrepo_descends(repo, second, first, &err), 1);
+}
+
 static void a_flipped_bit_in_a_file_is_never_read_as_content(void **state)
 {
     (void)state;
@@ -679,6 +703,7 @@ int main(void)
         REPO_TEST(a_fetch_without_news_writes_nothing),
         REPO_TEST(damaged_copies_are_cloned_again),
         REPO_TEST(damage_while_open_is_found_by_reading_and_healed_by_the_next_fetch),
+        REPO_TEST(damaged_history_is_not_taken_for_a_rewound_branch),
         REPO_TEST(a_flipped_bit_in_a_file_is_never_read_as_content),
         REPO_TEST(leftovers_of_a_cut_off_fetch_are_swept),
         REPO_TEST(list_is_in_name_order_with_kinds),
