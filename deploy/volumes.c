@@ -36,14 +36,34 @@ static int deployment_dir(const char *state_dir, const char *deployment_id, char
     return 0;
 }
 
-int volumes_ensure(const char *state_dir, const char *deployment_id, const char *name,
-                   char **out_path, struct err *err)
+/* Of the component, in which its volumes stand. */
+static int component_dir(const char *state_dir, const struct volume_key *key, char **out_path,
+                         struct err *err)
 {
+    CLEANUP(free_charp) char *parent = NULL;
+    if (!is_component(key->component)) {
+        return err_set(err, ERR_INTERNAL, "volumes of '%s': not a component", key->component);
+    }
+    if (deployment_dir(state_dir, key->deployment, &parent, err) != 0) {
+        return -1;
+    }
+    CLEANUP(free_charp) char *dir = fs_join(parent, key->component);
+    if (dir == NULL) {
+        return err_no_memory(err);
+    }
+    *out_path = TAKE(dir);
+    return 0;
+}
+
+int volumes_ensure(const char *state_dir, const struct volume_key *key, char **out_path,
+                   struct err *err)
+{
+    const char *name = key->name;
     CLEANUP(free_charp) char *dir = NULL;
     if (!is_component(name)) {
         return err_set(err, ERR_DOCUMENT_INVALID, "volume '%s': not usable as a name", name);
     }
-    if (deployment_dir(state_dir, deployment_id, &dir, err) != 0) {
+    if (component_dir(state_dir, key, &dir, err) != 0) {
         return -1;
     }
     CLEANUP(free_charp) char *path = fs_join(dir, name);

@@ -128,13 +128,17 @@ static int source_of(struct creation *c, const struct compose_mount *mount, int 
                      char **out_source, struct err *err)
 {
     CLEANUP(free_charp) char *source = NULL;
+    const struct volume_key key = {
+        .deployment = c->create->deployment,
+        .component = c->create->component,
+        .name = mount->source,
+    };
     struct stat st;
     switch (mount->kind) {
     case COMPOSE_MOUNT_TMPFS:
         return 0;
     case COMPOSE_MOUNT_VOLUME:
-        if (volumes_ensure(c->rc->state_dir, c->create->deployment, mount->source, &source, err) !=
-            0) {
+        if (volumes_ensure(c->rc->state_dir, &key, &source, err) != 0) {
             return -1;
         }
         if (!mount->no_copy && seed_volume(root_fd, mount->target, source, c->op, err) != 0) {

@@ -371,7 +371,7 @@ def test_agent_killed_in_the_middle_of_a_switch(make_card, breaks):
     switch(card, text)
     card.agent.kill()
     if breaks:
-        open(f"{volume_dir(card, {'id': document('app')['id']}, 'data')}/go", "w").close()
+        open(f"{volume_dir(card, {'id': document('app')['id'], 'name': 'app'}, 'data')}/go", "w").close()
     move_git_away(card)
     card.agent.start()
     if breaks:

@@ -99,8 +99,9 @@ def containers(card, deployment):
     return {c["service"]: Container(card, c["id"]) for c in ordered}
 
 
-def volume_dir(card, deployment, name):
-    return f"{card.agent.state_dir}/volumes/{deployment['id']}/{name}"
+def volume_dir(card, deployment, name, component=None):
+    """`component` is named like the deployment unless it is given."""
+    return f"{card.agent.state_dir}/volumes/{deployment['id']}/{component or deployment['name']}/{name}"
 
 
 def capabilities(mask):

@@ -11,6 +11,13 @@ static void put(const char *path, const char *text)
     assert_int_equal(fs_write_atomic(path, str_of(text), 0644, NULL), 0);
 }
 
+static int ensure(const char *deployment, const char *component, const char *name, char **out,
+                  struct err *err)
+{
+    const struct volume_key key = {deployment, component, name};
+    return volumes_ensure(room, &key, out, err);
+}
+
 static struct stat stat_of(const char *path)
 {
     struct stat st = {.st_mode = 0};
@@ -23,14 +30,14 @@ static void make_a_volume_once_and_keep_what_it_holds(void **state)
     (void)state;
     CLEANUP(free_charp) char *path = NULL;
     CLEANUP(free_charp) char *again = NULL;
-    assert_int_equal(volumes_ensure(room, "dep", "data", &path, NULL), 0);
-    assert_string_equal(path, in_room("volumes/dep/data"));
+    assert_int_equal(ensure("dep", "web", "data", &path, NULL), 0);
+    assert_string_equal(path, in_room("volumes/dep/web/data"));
     assert_int_equal(stat_of(path).st_mode & 07777, 0755);
-    assert_int_equal(stat_of(in_room("volumes/dep")).st_mode & 07777, 0700);
-    put(in_room("volumes/dep/data/x"), "kept");
+    assert_int_equal(stat_of(in_room("volumes/dep/web")).st_mode & 07777, 0700);
+    put(in_room("volumes/dep/web/data/x"), "kept");
     assert_int_equal(chmod(path, 0700), 0);
-    assert_int_equal(volumes_ensure(room, "dep", "data", &again, NULL), 0);
-    assert_int_equal(access(in_room("volumes/dep/data/x"), F_OK), 0);
+    assert_int_equal(ensure("dep", "web", "data", &again, NULL), 0);
+    assert_int_equal(access(in_room("volumes/dep/web/data/x"), F_OK), 0);
     assert_int_equal(stat_of(path).st_mode & 07777, 0700);
 }
 
@@ -41,8 +48,9 @@ static void refuse_names_that_are_paths(void **state)
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         char *path = NULL;
         struct err err = ERR_INIT;
-        assert_int_equal(volumes_ensure(room, "dep", names[i], &path, &err), -1);
-        assert_int_equal(volumes_ensure(room, names[i], "data", &path, &err), -1);
+        assert_int_equal(ensure("dep", "web", names[i], &path, &err), -1);
+        assert_int_equal(ensure(names[i], "web", "data", &path, &err), -1);
+        assert_int_equal(ensure("dep", names[i], "data", &path, &err), -1);
         assert_null(path);
         assert_int_equal(volumes_remove(room, names[i], &err), -1);
     }
@@ -53,10 +61,25 @@ static void refuse_what_is_no_directory(void **state)
     (void)state;
     char *path = NULL;
     struct err err = ERR_INIT;
-    assert_int_equal(fs_make_dirs(in_room("volumes/dep"), 0700, NULL), 0);
-    assert_int_equal(symlink("/etc", in_room("volumes/dep/data")), 0);
-    assert_int_equal(volumes_ensure(room, "dep", "data", &path, &err), -1);
+    assert_int_equal(fs_make_dirs(in_room("volumes/dep/web"), 0700, NULL), 0);
+    assert_int_equal(symlink("/etc", in_room("volumes/dep/web/data")), 0);
+    assert_int_equal(ensure("dep", "web", "data", &path, &err), -1);
     assert_int_equal(err.code, ERR_IO);
+}
+
+static void each_component_has_volumes_of_its_own(void **state)
+{
+    (void)state;
+    CLEANUP(free_charp) char *web = NULL;
+    CLEANUP(free_charp) char *db = NULL;
+    assert_int_equal(ensure("dep", "web", "data", &web, NULL), 0);
+    assert_int_equal(ensure("dep", "db", "data", &db, NULL), 0);
+    put(in_room("volumes/dep/web/data/x"), "of web");
+    assert_string_not_equal(web, db);
+    assert_int_equal(access(in_room("volumes/dep/db/data/x"), F_OK), -1);
+    assert_int_equal(volumes_remove(room, "dep", NULL), 0);
+    assert_int_equal(access(web, F_OK), -1);
+    assert_int_equal(access(db, F_OK), -1);
 }
 
 static void remove_the_volumes_of_one_deployment(void **state)
@@ -64,8 +87,8 @@ static void remove_the_volumes_of_one_deployment(void **state)
     (void)state;
     CLEANUP(free_charp) char *one = NULL;
     CLEANUP(free_charp) char *other = NULL;
-    assert_int_equal(volumes_ensure(room, "one", "data", &one, NULL), 0);
-    assert_int_equal(volumes_ensure(room, "other", "data", &other, NULL), 0);
+    assert_int_equal(ensure("one", "web", "data", &one, NULL), 0);
+    assert_int_equal(ensure("other", "web", "data", &other, NULL), 0);
     assert_int_equal(volumes_remove(room, "one", NULL), 0);
     assert_int_equal(access(one, F_OK), -1);
     assert_int_equal(access(other, F_OK), 0);
@@ -203,6 +226,7 @@ int main(void)
         ROOM(make_a_volume_once_and_keep_what_it_holds),
         ROOM(refuse_names_that_are_paths),
         ROOM(refuse_what_is_no_directory),
+        ROOM(each_component_has_volumes_of_its_own),
         ROOM(remove_the_volumes_of_one_deployment),
         IMAGE(seed_an_empty_volume_with_what_the_image_has),
         IMAGE(leave_a_used_volume_alone),
