@@ -81,8 +81,8 @@ static void texts_free(char **texts)
 static int read_texts(const struct reading *r, const struct yml_node *node, const struct field *f,
                       char ***out)
 {
-    if (node->kind != YML_SEQUENCE || node->count > CONFIG_REGISTRIES_MAX) {
-        return wrong(r, node, f->name, "a list of texts");
+    if (node->kind != YML_SEQUENCE || node->count > CONFIG_TEXTS_MAX) {
+        return wrong(r, node, f->name, "a list of texts, not too long");
     }
     char **list = calloc(node->count + 1, sizeof(*list));
     if (list == NULL) {
@@ -111,8 +111,8 @@ static int read_number(const struct reading *r, const struct yml_node *node, con
     case FIELD_FLAG:
         return yml_to_bool(node, place) ? 0 : wrong(r, node, f->name, "true or false");
     case FIELD_DURATION:
-        if (!str_to_duration_ms(node->text, &ms) || ms <= 0) {
-            return wrong(r, node, f->name, "a duration such as 30s or 5m");
+        if (!str_to_duration_ms(node->text, &ms) || ms <= 0 || ms > CONFIG_DURATION_MAX_MS) {
+            return wrong(r, node, f->name, "a duration such as 30s or 5m, at most a year");
         }
         *(int64_t *)place = ms;
         return 0;
@@ -480,6 +480,12 @@ static int config_complete(const struct config *c, struct err *err)
         if ((c->registries[i].cert_file == NULL) != (c->registries[i].key_file == NULL)) {
             return incomplete(c, err, "cert_file and key_file of a registry belong together");
         }
+    }
+    if (c->log_max_bytes < CONFIG_LOG_MIN_BYTES || c->log_keep > CONFIG_LOG_KEEP_MAX) {
+        return incomplete(c, err, "logs.max_size must be at least 4Ki, logs.keep at most 100");
+    }
+    if (c->runtime.pids_limit < 1 || c->runtime.pids_limit > CONFIG_PIDS_MAX) {
+        return incomplete(c, err, "runtime.pids_limit must be from 1 to 4194304");
     }
     return status_complete(c, err);
 }

@@ -16,9 +16,13 @@
 #include "pkg/base/yaml.h"
 
 #define CONFIG_PATH_DEFAULT "/etc/remora/remora.yaml"
-#define CONFIG_FOLDERS_MAX 16
+#define CONFIG_TEXTS_MAX 64 /* folders, directories, hosts of one list */
 #define CONFIG_REGISTRIES_MAX 64
 #define CONFIG_LABELS_MAX 64
+#define CONFIG_DURATION_MAX_MS (INT64_C(366) * 24 * 3600 * 1000)
+#define CONFIG_LOG_MIN_BYTES 4096
+#define CONFIG_LOG_KEEP_MAX 100
+#define CONFIG_PIDS_MAX 4194304 /* of the kernel */
 
 struct config_label {
     char *key;

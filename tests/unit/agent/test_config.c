@@ -109,6 +109,32 @@ static void mistakes_are_named_with_position(void **state)
     bad("", "exactly one document");
 }
 
+static void values_out_of_range_are_refused(void **state)
+{
+    (void)state;
+    bad(MINIMAL "    interval: 9000h\n", "at most a year");
+    bad(MINIMAL "    timeout: 2562047788015h\n", "at most a year");
+    bad(MINIMAL "logs: {max_size: 0}\n", "logs.max_size must be at least 4Ki");
+    bad(MINIMAL "logs: {keep: 101}\n", "logs.keep at most 100");
+    bad(MINIMAL "logs: {keep: 4294967296}\n", "logs.keep at most 100");
+    bad(MINIMAL "runtime: {pids_limit: 0}\n", "from 1 to 4194304");
+    bad(MINIMAL "status: {token_file: /t, http: {listen: '127.0.0.1'}}\n", "numeric address");
+    bad(MINIMAL "status: {token_file: /t, http: {listen: '127.0.0.1:0'}}\n", "numeric address");
+    bad(MINIMAL "status: {token_file: /t, http: {listen: '127.0.0.1.example.com:80'}}\n",
+        "numeric address");
+    bad(MINIMAL "status: {token_file: /t, https: {listen: 'localhost:1'}}\n", "numeric address");
+}
+
+static void a_config_lives_as_long_as_somebody_has_it(void **state)
+{
+    (void)state;
+    struct config *first = good(MINIMAL);
+    struct config *second = config_ref(first);
+    config_free(first);
+    assert_string_equal(second->git.branch, "main");
+    config_free(second);
+}
+
 static void settings_that_need_each_other_are_demanded(void **state)
 {
     (void)state;
@@ -136,6 +162,8 @@ int main(void)
         cmocka_unit_test(minimal_file_gets_defaults),
         cmocka_unit_test(every_setting_is_read),
         cmocka_unit_test(mistakes_are_named_with_position),
+        cmocka_unit_test(values_out_of_range_are_refused),
+        cmocka_unit_test(a_config_lives_as_long_as_somebody_has_it),
         cmocka_unit_test(settings_that_need_each_other_are_demanded),
         cmocka_unit_test(status_endpoint_is_never_open),
     };
