@@ -7,6 +7,9 @@
  * `phase` decides what an interrupted change means: before the first stop (PREPARE) the good release still
  * runs and nothing must be undone; after it (SWITCH, RESTORE) going anywhere but forward goes through the
  * good release first.
+ *
+ * A deployment whose file cannot be read any more is neither removed nor changed, whatever other files
+ * say of it: a mistake in the file that overrides must not bring the overridden one back.
  */
 #include <stdlib.h>
 
@@ -78,16 +81,24 @@ static const struct desired_item *item_of(const struct desired *desired, const c
     return NULL;
 }
 
-/* The problem that keeps a deployment from being removed: the one of its file, or, when its file is not
- * known, any. */
 static const struct desired_problem *problem_of(const struct desired *desired, const char *path)
 {
     for (size_t i = 0; i < desired->problem_count; i++) {
-        if (path[0] == '\0' || strcmp(desired->problems[i].path, path) == 0) {
+        if (strcmp(desired->problems[i].path, path) == 0) {
             return &desired->problems[i];
         }
     }
     return NULL;
+}
+
+/* The problem that keeps a deployment from being removed: the one of its file, or, when its file is not
+ * known, any. */
+static const struct desired_problem *doubt_of(const struct desired *desired, const char *path)
+{
+    if (path[0] == '\0' && desired->problem_count > 0) {
+        return &desired->problems[0];
+    }
+    return problem_of(desired, path);
 }
 
 static void hold_desired(struct dep *dep, struct desired *desired, const struct desired_item *item)
@@ -100,7 +111,7 @@ static void hold_desired(struct dep *dep, struct desired *desired, const struct 
 
 static bool match_absent(struct reconciler *r, struct dep *dep)
 {
-    const struct desired_problem *problem = problem_of(r->desired, dep->path);
+    const struct desired_problem *problem = doubt_of(r->desired, dep->path);
     if (problem != NULL) {
         dep->problem = problem->error;
         return false;
@@ -139,7 +150,16 @@ bool dep_match(struct reconciler *r, struct dep *dep)
         return false;
     }
     const struct desired_item *item = item_of(r->desired, dep->id);
-    return item != NULL ? match_item(r, dep, item) : match_absent(r, dep);
+    if (item == NULL) {
+        return match_absent(r, dep);
+    }
+    /* What another file says of it is perhaps what the unreadable one overrides: it stays as it is. */
+    const struct desired_problem *problem = problem_of(r->desired, dep->path);
+    if (problem != NULL) {
+        dep->problem = problem->error;
+        return false;
+    }
+    return match_item(r, dep, item);
 }
 
 /* --- what is there ------------------------------------------------------------------------------- */

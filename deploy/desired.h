@@ -4,7 +4,8 @@
  * of one accepted commit (or manifest), with the payload directories of components that came along.
  *
  * A document that could not be read is a problem of its file. It never means removal: deployments that
- * last came from that file stay as they are and show the problem.
+ * last came from that file stay as they are and show the problem, also when another file has a document
+ * of the same id.
  */
 #ifndef DEPLOY_DESIRED_H
 #define DEPLOY_DESIRED_H

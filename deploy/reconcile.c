@@ -281,13 +281,33 @@ void reconciler_submit(struct reconciler *r, struct desired *desired)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* The policy decides it, or what the registry keeps of signatures. */
+static bool is_trust_code(enum err_code code)
+{
+    switch (code) {
+    case ERR_NO_RULE:
+    case ERR_NO_SIGNATURE:
+    case ERR_BAD_SIGNATURE:
+    case ERR_WRONG_DIGEST:
+    case ERR_WRONG_REFERENCE:
+    case ERR_EXPIRED:
+    case ERR_POLICY_INVALID:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Tries refused deployments again at once; `with_time` also what waits for a time. */
 static void retry_all(struct reconciler *r, bool with_time)
 {
     for (size_t i = 0; i < r->dep_count; i++) {
         struct dep *dep = r->deps[i];
         enum err_heal heal = err_heal(dep->error.code);
         bool is_waiting = dep->failed_revision[0] != '\0' && dep->error.code != ERR_NONE;
-        if (is_waiting && (heal == ERR_HEAL_CONFIG || (with_time && heal == ERR_HEAL_TIME))) {
+        bool is_concerned = heal == ERR_HEAL_CONFIG || is_trust_code(dep->error.code) ||
+                            (with_time && heal == ERR_HEAL_TIME);
+        if (is_waiting && is_concerned) {
             dep->is_retry_due = dep->is_dirty = true;
             dep->retry_at = 0;
         }

@@ -165,8 +165,8 @@ static void remember_failure(struct run *run, const char *revision, struct relea
     dep->retry_wall_ms = heals ? clock_wall_ms() + wait : 0;
     dep->since_wall_ms = clock_wall_ms();
     run->r->is_collect_due |= err->code == ERR_DISK_FULL;
-    /* What was resolved stays resolved, unless the registry no longer has it. */
-    if (!heals || err->code == ERR_ARTIFACT_NOT_FOUND) {
+    /* What was resolved stays resolved, unless the registry no longer has it or the policy refuses it. */
+    if (!heals || failed == NULL || err->code == ERR_ARTIFACT_NOT_FOUND) {
         dep_replace(&dep->wanted, NULL);
     }
     view_touch(run->r);
@@ -398,6 +398,23 @@ static int install_target(struct run *run, struct desired *desired, const struct
     return carry_out(run, PLAN_INSTALL, &op, err);
 }
 
+/* Was it accepted by the policy that is in force? What was started before the policy changed goes on. The
+ * caller holds the lock. */
+static bool is_judged(const struct run *run, const struct release *release)
+{
+    const struct dep *dep = run->dep;
+    int64_t serial = policy_serial(run->source.policy);
+    if (dep->want[0] == '\0' || dep->phase == STORE_SWITCH || dep->phase == STORE_RESTORE) {
+        return true;
+    }
+    for (size_t i = 0; i < release->service_count; i++) {
+        if (release->services[i].proof.policy_serial != serial) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void install(struct run *run)
 {
     struct dep *dep = run->dep;
@@ -419,7 +436,8 @@ static void install(struct run *run)
     struct err err = ERR_INIT;
     if (leave_switch(run, want) == 0) {
         pthread_mutex_lock(&run->r->lock);
-        bool is_ready = dep->wanted != NULL && strcmp(dep->wanted->revision, want) == 0;
+        bool is_ready = dep->wanted != NULL && strcmp(dep->wanted->revision, want) == 0 &&
+                        is_judged(run, dep->wanted);
         hold(&run->target, is_ready ? dep->wanted : NULL);
         pthread_mutex_unlock(&run->r->lock);
         run->has_switched = run->has_created = false;

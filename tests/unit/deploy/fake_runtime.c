@@ -452,11 +452,12 @@ static int blob(const struct artifact_source *source, const struct imageref *rep
 static int judge(const struct artifact_source *source, const struct trust_subject *subject,
                  struct verdict *out, struct err *err)
 {
-    (void)source;
     if (ask(err) != 0) {
         return -1;
     }
-    *out = (struct verdict){.accepted = true, .digest = subject->resolved->digest};
+    *out = (struct verdict){.accepted = true,
+                            .digest = subject->resolved->digest,
+                            .policy_serial = policy_serial(source->policy)};
     str_copy(out->rule, sizeof out->rule, STR("r.example"));
     str_copy(out->signer, sizeof out->signer, STR("release"));
     str_copy(out->scheme, sizeof out->scheme, STR("cosign-simple"));
@@ -464,6 +465,11 @@ static int judge(const struct artifact_source *source, const struct trust_subjec
         out->accepted = false;
         out->code = ERR_NO_RULE;
         str_copy(out->reason, sizeof out->reason, STR("no rule covers it"));
+    }
+    if (strstr(subject->ref->name, "nosig") != NULL && !atomic_load(&fake->gate)) {
+        out->accepted = false;
+        out->code = ERR_NO_SIGNATURE;
+        str_copy(out->reason, sizeof out->reason, STR("it carries no signature"));
     }
     return 0;
 }

@@ -6,7 +6,7 @@
  *
  * Words in an image's name decide its fate: "crash" ends with code 3 right after its start, "nostart"
  * cannot be started, "slow" is fetched only after fake->gate was opened, "job" ends with code 0,
- * "unsigned" is refused by the policy.
+ * "unsigned" is refused by the policy, "nosig" carries a signature only after fake->gate was opened.
  */
 #ifndef TESTS_UNIT_DEPLOY_FAKE_RUNTIME_H
 #define TESTS_UNIT_DEPLOY_FAKE_RUNTIME_H
