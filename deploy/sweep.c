@@ -66,6 +66,9 @@ static void take_over(struct reconciler *r, const struct observation *seen)
     for (size_t i = 0; i < r->dep_count; i++) {
         struct dep *dep = r->deps[i];
         struct err err = ERR_INIT;
+        if (dep->is_removed) {
+            continue; /* the list may be older than the removal */
+        }
         if (dep->is_busy) {
             dep->is_recheck_due = true;
             pthread_cond_broadcast(&dep->changed);
