@@ -111,8 +111,15 @@ static int try_start(struct runtime_containerd *rc, const char *id, const char *
         return found < 0 ? -1
                          : err_set(err, ERR_RUNTIME_FAILED, "its root file system is not there");
     }
+    /* Both streams go to one file under two spellings: given the same text twice, the shim shares one
+     * descriptor and closes it when the first stream ends, which loses the last words on the other. */
+    CLEANUP(free_charp) char *stderr_path = NULL;
+    if (asprintf(&stderr_path, "/.%s", log_path) < 0) {
+        stderr_path = NULL;
+        return err_no_memory(err);
+    }
     const struct task_options options = {
-        .container_id = id, .rootfs = &mounts, .stdout_path = log_path, .stderr_path = log_path};
+        .container_id = id, .rootfs = &mounts, .stdout_path = log_path, .stderr_path = stderr_path};
     int made = task_create(rc->client, &options, op, NULL, err);
     switch (made) {
     case 0:

@@ -288,7 +288,13 @@ static int stop(struct runtime *rt, const char *id, int signal, int64_t grace_ms
     (void)rt;
     (void)signal;
     (void)grace_ms;
-    if (op_sleep(op, fake->stop_ms, err) != 0 || enter(op, err) != 0) {
+    int together = atomic_fetch_add(&fake->stops_now, 1) + 1;
+    if (together > atomic_load(&fake->stops_together)) {
+        atomic_store(&fake->stops_together, together);
+    }
+    int slept = op_sleep(op, fake->stop_ms, err);
+    atomic_fetch_sub(&fake->stops_now, 1);
+    if (slept != 0 || enter(op, err) != 0) {
         return -1;
     }
     struct runtime_container *c = find(id);

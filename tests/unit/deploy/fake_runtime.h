@@ -28,9 +28,10 @@ struct fake {
     int kill_at;            /* the process ends at this call; 0: never */
     bool kill_after;        /* after the call had its effect */
     int64_t stop_ms;        /* how long every stop takes */
-    atomic_bool is_down;    /* the runtime does not answer */
-    atomic_bool is_offline; /* the registry does not answer */
-    atomic_bool is_refused; /* the policy refuses everything */
+    atomic_int stops_now, stops_together; /* under way; the most that ever were */
+    atomic_bool is_down;                  /* the runtime does not answer */
+    atomic_bool is_offline;               /* the registry does not answer */
+    atomic_bool is_refused;               /* the policy refuses everything */
     atomic_bool gate;
     atomic_bool
         is_list_slow; /* the next list is made at once and told after fake->gate was opened */

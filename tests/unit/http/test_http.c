@@ -319,21 +319,23 @@ static void plain_http_must_be_allowed(void **state)
     assert_int_equal(fake_connection_count(f->server), 0);
 }
 
+/* With clients of its own: the fixture's is too impatient for reading the system's roots. */
 static void an_unknown_certificate_is_a_tls_error(void **state)
 {
     struct fixture *f = *state;
     struct fake_server *tls = fake_start_tls(pages, NULL);
     struct http_request request = {.method = "GET", .url = fake_base(tls)};
-    struct op op = op_begin(10000, NULL);
-    int outcome = http_perform(f->client, &request, &op, &f->response, &f->err);
-    assert_int_equal(outcome, -1);
+    struct op op = op_begin(60000, NULL);
+    CLEANUP(http_client_freep) struct http_client *strange = NULL;
+    CLEANUP(http_client_freep) struct http_client *trusting = NULL;
+    struct http_options system_roots = {0};
+    struct http_options own_root = {.ca_file = fake_ca_file(tls)};
+    assert_int_equal(http_client_new(f->loop, &system_roots, &strange, &f->err), 0);
+    assert_int_equal(http_perform(strange, &request, &op, &f->response, &f->err), -1);
     assert_int_equal(f->err.code, ERR_TLS);
 
-    CLEANUP(http_client_freep) struct http_client *trusting = NULL;
-    struct http_options options = {.ca_file = fake_ca_file(tls)};
-    assert_int_equal(http_client_new(f->loop, &options, &trusting, &f->err), 0);
-    outcome = http_perform(trusting, &request, &op, &f->response, &f->err);
-    assert_int_equal(outcome, 0);
+    assert_int_equal(http_client_new(f->loop, &own_root, &trusting, &f->err), 0);
+    assert_int_equal(http_perform(trusting, &request, &op, &f->response, &f->err), 0);
     http_loop_free(TAKE(f->loop));
     fake_stop(tls);
 }
