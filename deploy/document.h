@@ -10,9 +10,9 @@
  * Two parameters that set one variable of one component are refused: which of them wins would be a
  * guess. A parameter whose value is a list has no form as an environment variable and is refused.
  *
- * LIMITS: DOCUMENT_COMPONENTS_MAX, DOCUMENT_PARAMETERS_MAX, DOCUMENT_NAME_MAX characters of a name
- * (container ids are made of it, containerd allows 76), DOCUMENT_VALUE_MAX_BYTES of a parameter (the
- * kernel takes 128 KiB), DOCUMENT_JSON_MAX_BYTES of the canonical JSON.
+ * LIMITS: DOCUMENT_COMPONENTS_MAX, DOCUMENT_PARAMETERS_MAX, DOCUMENT_NAME_MAX characters of a name (as
+ * many as a label of RFC 1123 has), DOCUMENT_VALUE_MAX_BYTES of a parameter (the kernel takes 128 KiB),
+ * DOCUMENT_JSON_MAX_BYTES of the canonical JSON.
  */
 #ifndef DEPLOY_DOCUMENT_H
 #define DEPLOY_DOCUMENT_H
@@ -22,7 +22,7 @@
 
 #define DOCUMENT_COMPONENTS_MAX 32
 #define DOCUMENT_PARAMETERS_MAX 256
-#define DOCUMENT_NAME_MAX 20
+#define DOCUMENT_NAME_MAX 63
 #define DOCUMENT_VALUE_MAX_BYTES (32 * 1024)
 #define DOCUMENT_JSON_MAX_BYTES (16 * 1024 * 1024)
 #define DOCUMENT_TIMEOUT_DEFAULT_MS (INT64_C(10) * 60 * 1000)

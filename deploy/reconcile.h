@@ -84,8 +84,8 @@ void reconciler_note_event(struct reconciler *r, const char *kind, const char *s
 /* An immutable picture of all deployments for readers. */
 struct view_container {
     char id[RUNTIME_ID_SIZE];
-    char service[32];
-    char component[32];
+    char service[64];
+    char component[64];
     char image[512];
     char image_digest[72];
     char state[16];  /* "created", "running", "exited", "waiting" */

@@ -6,12 +6,18 @@
  * exactly the services that see it. The tag is not part of it: a tag that moved to the same digest is
  * the same container.
  *
+ * A container's id is for people and for file names; who it belongs to is told by its labels. So names that
+ * do not fit are cut, and the digits of the revision, which is made of the whole names, tell two that were
+ * cut alike apart. The deployment's name always stays whole: logs are asked for by it.
+ *
  * Rejected: a revision per component (one changed service would restart its neighbours), and the
  * deployment's commit in the revision (every push would restart everything).
  */
 #include "deploy/release.h"
 
 #include <stdlib.h>
+
+#define REVISION_CHARS 8 /* of the revision's hex, in a container's id */
 
 static int copy_text(char **out, const char *text, struct err *err)
 {
@@ -233,6 +239,35 @@ static bool mounts_from(const json_t *spec, const char *dir)
     return false;
 }
 
+/* How much of a name is kept; what is left must not end with a separator. */
+static int cut(const char *name, size_t room)
+{
+    size_t len = strnlen(name, room);
+    while (len > 1 && strchr("-_.", name[len - 1]) != NULL) {
+        len--;
+    }
+    return (int)len;
+}
+
+/* Component and service share what the deployment's name leaves; the shorter one gives its rest away. */
+static int name_container(const struct release *release, struct release_service *service,
+                          struct err *err)
+{
+    const char *component = release->components[service->component].name;
+    size_t taken = strlen(release->name) + strlen("...") + REVISION_CHARS;
+    if (taken + 2 > RUNTIME_ID_MAX) {
+        return err_set(err, ERR_LIMIT, "the name %s is too long", release->name);
+    }
+    size_t room = RUNTIME_ID_MAX - taken;
+    size_t wanted = strlen(service->name);
+    size_t half = room / 2;
+    size_t first = strnlen(component, wanted < room - half ? room - wanted : half);
+    snprintf(service->id, sizeof service->id, "%s.%.*s.%.*s.%.*s", release->name,
+             cut(component, first), component, cut(service->name, room - first), service->name,
+             REVISION_CHARS, strchr(service->revision, ':') + 1);
+    return 0;
+}
+
 static int seal(const struct release *release, struct release_service *service,
                 const char *payload_dir, struct err *err)
 {
@@ -247,13 +282,7 @@ static int seal(const struct release *release, struct release_service *service,
         return -1;
     }
     memcpy(service->revision, revision.text, sizeof service->revision);
-    int len = snprintf(service->id, sizeof service->id, "%s.%s.%s.%.8s", release->name,
-                       component->name, service->name, digest_hex(&revision));
-    if (len < 0 || len > 76) {
-        return err_set(err, ERR_LIMIT, "the names %s, %s and %s are too long together",
-                       release->name, component->name, service->name);
-    }
-    return 0;
+    return name_container(release, service, err);
 }
 
 int release_seal(struct release *release, const char *const payload_dirs[], struct err *err)

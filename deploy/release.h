@@ -6,7 +6,8 @@
  * never changed after it was made, shared by counting, and stored as JSON.
  *
  * Two services with the same `revision` are the same container. `id` is the container's id,
- * "<deployment name>.<component>.<service>.<8 hex of the revision>".
+ * "<deployment name>.<component>.<service>.<8 hex of the revision>", with component and service cut where
+ * the whole would be longer than RUNTIME_ID_MAX.
  *
  * LIMITS: RELEASE_JSON_MAX bytes of stored JSON; sizes of names as in document.h and compose.h.
  */
@@ -20,7 +21,7 @@
 #include "pkg/trust/trust.h"
 
 #define RELEASE_JSON_MAX (16 * 1024 * 1024)
-#define RELEASE_NAME_SIZE 32
+#define RELEASE_NAME_SIZE 64
 #define RELEASE_IMAGE_SIZE (IMAGEREF_TEXT_SIZE + DIGEST_TEXT_SIZE)
 
 /* Why an image or a component archive may be used here. */

@@ -17,7 +17,8 @@
 #include "pkg/base/op.h"
 #include "pkg/oci/registry.h"
 
-#define RUNTIME_ID_SIZE 80 /* containerd: at most 76 characters */
+#define RUNTIME_ID_MAX 76 /* containerd: characters of an identifier */
+#define RUNTIME_ID_SIZE 80
 
 enum runtime_state {
     RUNTIME_CREATED, /* recorded, no process */
@@ -29,8 +30,8 @@ enum runtime_state {
 struct runtime_container {
     char id[RUNTIME_ID_SIZE];
     char deployment[64]; /* labels remora.deployment (id), .component, .service, .revision */
-    char component[32];
-    char service[32];
+    char component[64];
+    char service[64];
     char revision[72];
     char image[512];              /* "host/name@sha256:..." */
     enum compose_restart restart; /* label remora.restart */

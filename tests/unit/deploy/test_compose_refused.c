@@ -3,6 +3,8 @@
 #include "tests/unit/deploy/payload_dir.h"
 
 /* A service with `image` in line 3; `keys` begin in line 4, column 5. */
+/* 64 characters */
+#define TOO_LONG "abcdefghijklmnopabcdefghijklmnopabcdefghijklmnopabcdefghijklmnop"
 #define WEB(keys) "services:\n  web:\n    image: a\n" keys
 
 static char *parameters[] = {(char[]){"TAG=1.27"}, (char[]){"GREETING=hello"},
@@ -61,15 +63,15 @@ static const struct bad bad_shapes[] = {
     {"services:\n  web: {image: \"a\\0b\"}\n", ERR_DOCUMENT_SYNTAX,
      "compose.yaml:2:16: a text must not hold a NUL"},
     {"services:\n  we b: {image: a}\n", INVALID,
-     "compose.yaml:2:3: services.we b: a service is named with 1 to 20 letters and digits, joined "
+     "compose.yaml:2:3: services.we b: a service is named with 1 to 63 letters and digits, joined "
      "by "
      "single . _ or -"},
     {"services:\n  a--b: {image: a}\n", INVALID,
-     "compose.yaml:2:3: services.a--b: a service is named with 1 to 20 letters and digits, joined "
+     "compose.yaml:2:3: services.a--b: a service is named with 1 to 63 letters and digits, joined "
      "by "
      "single . _ or -"},
-    {"services:\n  abcdefghijklmnopqrstu: {image: a}\n", INVALID,
-     "compose.yaml:2:3: services.abcdefghijklmnopqrstu: a service is named with 1 to 20 letters "
+    {"services:\n  " TOO_LONG ": {image: a}\n", INVALID,
+     "compose.yaml:2:3: services." TOO_LONG ": a service is named with 1 to 63 letters "
      "and "
      "digits, joined by single . _ or -"},
     {"services: {web: {image: a}}\nnetworks: {n: {}}\n", UNSUPPORTED,

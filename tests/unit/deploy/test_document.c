@@ -280,6 +280,9 @@ struct bad {
     const char *sentence;
 };
 
+/* 63 characters */
+#define LONGEST "abcdefghijklmnopabcdefghijklmnopabcdefghijklmnopabcdefghijklmno"
+
 #define HEAD "id: " ID "\nmetadata: {name: web, namespace: edge}\n"
 /* `properties` in line 6, from column 38. */
 #define COMPONENT(properties)                                                                      \
@@ -314,8 +317,8 @@ static const struct bad bad_documents[] = {
     {"id: " ID "\nmetadata: {name: we--b, namespace: a}\n", INVALID,
      "d.yaml:2:18: name \"we--b\": lower-case letters and digits, joined by single -, are "
      "expected"},
-    {"id: " ID "\nmetadata: {name: abcdefghijklmnopqrstu, namespace: a}\n", ERR_LIMIT,
-     "d.yaml:2:18: name is longer than 20 bytes"},
+    {"id: " ID "\nmetadata: {name: " LONGEST "x, namespace: a}\n", ERR_LIMIT,
+     "d.yaml:2:18: name is longer than 63 bytes"},
     {HEAD, INVALID, "d.yaml:1:1: spec is missing"},
     {HEAD "spec: {applicationId: a}\n", INVALID, "d.yaml:3:7: deploymentProfile is missing"},
     {HEAD "spec: {deploymentProfile: {}}\n", INVALID, "d.yaml:3:7: applicationId is missing"},
