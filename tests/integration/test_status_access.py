@@ -96,7 +96,7 @@ def test_a_client_that_offers_its_old_session_is_admitted_anew(make_card, pki):
                 session = tls.session
 
 
-def test_openssl_as_a_second_client(make_card, pki):
+def test_curl_as_a_second_client(make_card, pki):
     https = Https(make_card, pki)
     done = subprocess.run(
         ["curl", "-sS", "--cacert", pki.card.cert, "--cert", pki.client[0], "--key", pki.client[1],
