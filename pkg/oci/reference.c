@@ -184,8 +184,9 @@ int imageref_parse(struct str text, struct imageref *out_ref, struct err *err)
     struct imageref ref = {0};
     struct str digest = text;
     struct str named = str_cut(&digest, '@');
-    if (digest.ptr != NULL && digest_parse(digest, &ref.digest, err) != 0) {
-        return -1;
+    if (digest.ptr != NULL && digest_parse(digest, &ref.digest, NULL) != 0) {
+        return refuse(
+            text, "after @ stands no digest of the form sha256:<64 lower-case hex digits>", err);
     }
     struct str rest = named;
     struct str host = str_cut(&rest, '/');

@@ -76,8 +76,8 @@ def test_image_that_is_pushed_later_is_installed_by_itself(steady):
     card = steady.card
     reference = f"{card.registry.host}/{card.name('late')}:v1"
     commit = steady.deploy(reference)
-    deployment = steady.wait_refused("ARTIFACT_NOT_FOUND", commit)
-    assert deployment["retryAt"]
+    steady.wait_refused("ARTIFACT_NOT_FOUND", commit)
+    card.agent.wait(lambda: card.agent.deployment("web").get("retryAt"), "the next attempt is told")
     card.push_image("late", image=fresh_image())
     # Nobody says anything to the agent: it comes back by itself.
     card.agent.wait_state("web", "installed", commit=commit)
@@ -87,7 +87,7 @@ def test_image_that_is_pushed_later_is_installed_by_itself(steady):
                                        "{host}/x@sha256:../../etc/passwd", "{host}/../x:v1",
                                        "{host}/x@md5:d41d8cd98f00b204e9800998ecf8427e"])
 def test_reference_that_is_none(steady, reference):
-    steady.refuse(reference.format(host=steady.card.registry.host), "REFERENCE_INVALID", names=[])
+    steady.refuse(reference.format(host=steady.card.registry.host), "REFERENCE_INVALID")
 
 
 # --- platforms ---------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_registry_that_is_down_and_comes_back(make_card, own_registry):
     commit = steady.deploy(reference)
     deployment = steady.wait_refused("UNREACHABLE", commit)
     assert own_registry.host in deployment["error"]["message"]
-    assert deployment["retryAt"]
+    card.agent.wait(lambda: card.agent.deployment("web").get("retryAt"), "the next attempt is told")
     steady.check()
     own_registry.start()
     card.agent.sync()

@@ -120,6 +120,21 @@ static void refuse_what_the_grammar_does_not_allow(void **state)
     assert_int_equal(imageref_parse(STR("registry.example/we\0b"), &ref, &err), -1);
 }
 
+static void a_wrong_digest_is_told_with_its_reference(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "registry.example/web@sha256:123",
+        "registry.example/web:1@md5:d41d8cd98f00b204e9800998ecf8427e"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct imageref ref;
+        struct err err = ERR_INIT;
+        assert_int_equal(imageref_parse(str_of(bad[i]), &ref, &err), -1);
+        assert_int_equal(err.code, ERR_REFERENCE_INVALID);
+        assert_non_null(strstr(err.text, bad[i]));
+    }
+}
+
 static void lengths_are_bounded(void **state)
 {
     (void)state;
@@ -160,6 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(read_every_form),
         cmocka_unit_test(refuse_what_the_grammar_does_not_allow),
+        cmocka_unit_test(a_wrong_digest_is_told_with_its_reference),
         cmocka_unit_test(lengths_are_bounded),
         cmocka_unit_test(the_repository_is_host_and_name),
     };
