@@ -17,6 +17,7 @@
 #include "pkg/base/clock.h"
 
 #define LOCKED_AGAIN_MS 300
+#define DROP_TRIES 5
 
 void layer_init(struct layer *layer, const struct descriptor *descriptor)
 {
@@ -201,16 +202,32 @@ int layer_begin(struct layer *layer, struct runtime_containerd *rc, const struct
     return 0;
 }
 
+/* Forgets the bytes that are here. The writer that was just given up may still be closing its files,
+ * and containerd then fails to remove their directory. */
+static bool drop_bytes(const struct layer *layer, struct runtime_containerd *rc,
+                       const struct op *op)
+{
+    for (int i = 0; i < DROP_TRIES; i++) {
+        struct err ignored = ERR_INIT;
+        if (content_abort(rc->client, layer->ref, op, &ignored) == 0) {
+            return true;
+        }
+        if (op_sleep(op, LOCKED_AGAIN_MS, &ignored) != 0) {
+            return false;
+        }
+    }
+    return false;
+}
+
 int layer_recover(struct layer *layer, struct runtime_containerd *rc, const struct op *op,
                   struct err *err)
 {
     struct err why = layer->error;
     layer_stop(layer);
     if (why.code == ERR_WRONG_CONTENT) {
-        if (content_abort(rc->client, layer->ref, op, err) != 0) {
-            return -1;
-        }
-        if (layer->offset > 0 && !layer->was_restarted) {
+        /* What cannot be dropped now is found, and dropped, by the next try; the reason stays. */
+        bool is_dropped = drop_bytes(layer, rc, op);
+        if (is_dropped && layer->offset > 0 && !layer->was_restarted) {
             layer->was_restarted = true;
             layer->state = LAYER_WAITING;
             layer->taken = 0;
