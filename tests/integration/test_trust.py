@@ -35,6 +35,12 @@ def reload(card, serial, **policy):
     card.agent.wait(lambda: card.agent.status()["trust"]["serial"] == serial, f"policy {serial} is in force")
 
 
+def wait_event(card, code):
+    """The event history has it a moment after the status."""
+    return card.agent.wait(lambda: next((e for e in card.agent.events() if e.get("code") == code), None),
+                           f"an event tells {code}")
+
+
 @pytest.fixture
 def hostile():
     server = Hostile()
@@ -114,8 +120,8 @@ def with_more_signatures_than_are_tried(card):
 ], ids=lambda v: v.__name__ if callable(v) else v)
 def test_refused_and_the_old_one_runs(steady, case, code):
     steady.refuse(case(steady.card), code)
-    events = [e for e in steady.card.agent.events() if e.get("code") == code]
-    assert events and events[-1]["subject"] == "web"
+    event = wait_event(steady.card, code)
+    assert event["subject"] == "web"
 
 
 def test_first_deployment_that_is_refused_starts_nothing(card):
@@ -335,7 +341,7 @@ def test_broken_policy_is_shown_and_the_last_good_one_stays(steady, text):
                             "the policy is refused")
     assert trust["error"]["code"] == "POLICY_INVALID"
     assert trust["serial"] == 1
-    assert any(e.get("code") == "POLICY_INVALID" for e in card.agent.events())
+    wait_event(card, "POLICY_INVALID")
     steady.check()
     # The last good policy goes on deciding, both ways.
     steady.refuse(unsigned(card), "NO_SIGNATURE")
