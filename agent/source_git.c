@@ -321,6 +321,9 @@ static int open_repo(struct source_git *s, struct err *err)
     if (path == NULL) {
         return err_no_memory(err);
     }
+    if (gitrepo_guard(path, err) < 0) {
+        return -1;
+    }
     return gitrepo_open(path, &options, &s->repo, err);
 }
 

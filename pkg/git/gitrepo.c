@@ -120,7 +120,8 @@ int gitrepo_open(const char *path, const struct gitrepo_options *options, struct
     }
     if (gitlib_init(err) < 0 || copy_options(options, &repo->options, err) < 0 ||
         name_refs(repo, err) < 0 || transport_init(&repo->transport, &repo->options, err) < 0 ||
-        fresh_path(repo, &leftover, err) < 0 || gitrepo_ready(repo, err) < 0) {
+        fresh_path(repo, &leftover, err) < 0 || gitrepo_drop_marked(path, err) < 0 ||
+        gitrepo_ready(repo, err) < 0) {
         return -1;
     }
     *out_repo = TAKE(repo);

@@ -62,6 +62,10 @@ int gitrepo_open(const char *path, const struct gitrepo_options *options, struct
 void gitrepo_free(struct gitrepo *repo);
 DEFINE_FREEP(struct gitrepo, gitrepo_free)
 
+/* Installs a SIGBUS handler, once per process, that leaves a mark beside the copy at `path` before the
+ * process ends: a mapped pack could not be read. gitrepo_open removes a marked copy. */
+int gitrepo_guard(const char *path, struct err *err) NODISCARD;
+
 #define GITREPO_UNCHANGED 1
 /* Brings the branch here; `known` is the commit that the caller has already seen ("" for none). 0:
  * `out_oid` is the branch's commit and all its objects are present; GITREPO_UNCHANGED: it still is

@@ -18,6 +18,9 @@ struct gitrepo {
 /* Opens the copy again after a swap that failed half-way. */
 int gitrepo_ready(struct gitrepo *repo, struct err *err) NODISCARD;
 
+/* Removes the copy at `path` where gitrepo_guard's handler left its mark (guard.c). */
+int gitrepo_drop_marked(const char *path, struct err *err) NODISCARD;
+
 /* Strict 40 lower-case digits; ERR_USAGE. */
 int gitrepo_oid(const char *text, git_oid *out_oid, struct err *err) NODISCARD;
 

@@ -12,7 +12,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -416,6 +418,52 @@ static void damaged_history_is_not_taken_for_a_rewound_branch(void **state)
     assert_int_equal(gitrepo_descends(repo, second, first, &err), 1);
 }
 
+/* In a child: reads a pack of many pages, cuts it short, and lets the next fetch look into it. */
+static void look_into_a_cut_pack(const char *oid)
+{
+    CLEANUP(buf_done) struct buf b = BUF_INIT(GITREPO_FILE_MAX_BYTES);
+    struct err err = ERR_INIT;
+    if (gitrepo_guard(local, &err) < 0 || gitrepo_read(repo, oid, "fleet/large", &b, &err) < 0) {
+        _exit(2);
+    }
+    char script[512];
+    snprintf(script, sizeof(script),
+             "for p in %s/objects/pack/*.pack; do chmod u+w $p; truncate -s 40 $p; done", local);
+    sh(script);
+    char newer[GITREPO_OID_SIZE];
+    sh("git commit -q --allow-empty -m more");
+    (void)!gitrepo_fetch(repo, oid, &FOREVER, newer, &err);
+    _exit(3);
+}
+
+static void a_copy_that_ended_the_process_is_cloned_again(void **state)
+{
+    (void)state;
+    char oid[GITREPO_OID_SIZE];
+    sh("head -c 400000 /dev/urandom >fleet/large; git add .; git commit -q -m large");
+    snprintf(oid, sizeof(oid), "%s", fetch("", 0));
+    gitrepo_freep(&repo);
+    open_repo();
+    struct rlimit no_core = {0};
+    pid_t child = fork();
+    if (child == 0) {
+        setrlimit(RLIMIT_CORE, &no_core);
+        look_into_a_cut_pack(oid);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+    gitrepo_freep(&repo);
+    open_repo();
+    char again[GITREPO_OID_SIZE] = "";
+    struct err err = ERR_INIT;
+    assert_int_equal(try_fetch("", again, &err), 0);
+    assert_string_equal(again, sh("git rev-parse HEAD"));
+    CLEANUP(buf_done) struct buf b = BUF_INIT(GITREPO_FILE_MAX_BYTES);
+    assert_int_equal(gitrepo_read(repo, again, "fleet/large", &b, &err), 0);
+    assert_int_equal(b.len, 400000);
+}
+
 static void a_flipped_bit_in_a_file_is_never_read_as_content(void **state)
 {
     (void)state;
@@ -704,6 +752,7 @@ int main(void)
         REPO_TEST(damaged_copies_are_cloned_again),
         REPO_TEST(damage_while_open_is_found_by_reading_and_healed_by_the_next_fetch),
         REPO_TEST(damaged_history_is_not_taken_for_a_rewound_branch),
+        REPO_TEST(a_copy_that_ended_the_process_is_cloned_again),
         REPO_TEST(a_flipped_bit_in_a_file_is_never_read_as_content),
         REPO_TEST(leftovers_of_a_cut_off_fetch_are_swept),
         REPO_TEST(list_is_in_name_order_with_kinds),
