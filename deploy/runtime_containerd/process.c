@@ -23,6 +23,11 @@
 #define START_TRIES 3
 #define AGAIN 1
 
+/* How long containerd may need to end the creation of a client that died; two seconds were seen. */
+#define OTHER_CREATION_MS 15000
+#define OTHER_CREATION_PAUSE_MS 100
+#define OTHER_CREATION 2
+
 /* runc's refusals are the container's fault, everything else the runtime's. */
 static int start_failed(struct err *err)
 {
@@ -57,6 +62,15 @@ static int delete_remains(struct runtime_containerd *rc, const char *id, const s
 }
 
 /* --- start -------------------------------------------------------------------------------------- */
+
+/* A client (this agent before it was killed) asked for the same task and is gone; containerd is still at
+ * it, and has no code of its own for that. */
+static bool is_other_creation(const char *id, const struct err *err)
+{
+    char sign[RUNTIME_ID_SIZE + 32];
+    snprintf(sign, sizeof sign, "/%s: file exists", id);
+    return err != NULL && err->code == ERR_RUNTIME_FAILED && strstr(err->text, sign) != NULL;
+}
 
 /* There is a task already. 0: it runs now; AGAIN: it was in the way and is gone. */
 static int adopt(struct runtime_containerd *rc, const char *id, const struct op *op,
@@ -101,7 +115,7 @@ static int run_task(struct runtime_containerd *rc, const char *id, const struct 
     return -1;
 }
 
-/* 0: the process runs; AGAIN: an old task was in the way and is gone. */
+/* 0: the process runs; AGAIN: an old task was in the way and is gone; OTHER_CREATION, with `err` set. */
 static int try_start(struct runtime_containerd *rc, const char *id, const char *log_path,
                      const struct op *op, struct err *err)
 {
@@ -129,8 +143,22 @@ static int try_start(struct runtime_containerd *rc, const char *id, const char *
     case CONTAINERD_NOT_FOUND:
         return err_set(err, ERR_RUNTIME_FAILED, "it is not recorded");
     default:
-        return start_failed(err);
+        return is_other_creation(id, err) ? OTHER_CREATION : start_failed(err);
     }
+}
+
+/* As try_start, but waits for another creation to end. */
+static int start(struct runtime_containerd *rc, const char *id, const char *log_path,
+                 const struct op *op, struct err *err)
+{
+    struct op wait = op_within(op, OTHER_CREATION_MS);
+    struct err ignored = ERR_INIT;
+    int result = try_start(rc, id, log_path, op, err);
+    while (result == OTHER_CREATION && op_sleep(&wait, OTHER_CREATION_PAUSE_MS, &ignored) == 0) {
+        *err = ERR_INIT;
+        result = try_start(rc, id, log_path, op, err);
+    }
+    return result == OTHER_CREATION ? -1 : result;
 }
 
 int process_start(struct runtime_containerd *rc, const char *id, const struct op *op,
@@ -144,7 +172,7 @@ int process_start(struct runtime_containerd *rc, const char *id, const struct op
         return err_wrap(err, "container %s", id);
     }
     for (int tries = 0; tries < START_TRIES; tries++) {
-        int result = try_start(rc, id, log_path, op, err);
+        int result = start(rc, id, log_path, op, err);
         if (result != AGAIN) {
             return result == 0 ? 0 : err_wrap(err, "container %s", id);
         }

@@ -10,6 +10,7 @@ import pytest
 
 from stand import oci
 from stand.card import Card
+from stand.process import wait_until
 from stand.remains import look, names_of, wait_equal, wait_rest
 from stand.workload import pids, service
 
@@ -34,6 +35,7 @@ class Life:
     def begin(self, phase):
         """Commits what the phase is about, and tells the agent; returns the commit."""
         card = self.card
+        self.told = max((event["seq"] for event in card.agent.events()), default=0)
         if phase == "remove":
             self.kept = None
             return card.undeploy("app")
@@ -66,6 +68,9 @@ class Life:
         two = {name: pid for name, pid in running.items() if name.startswith("app.app.two.")}
         assert self.kept in (None, two), "the service that did not change was restarted"
         self.kept = two or None
+        failures = [event for event in self.card.agent.events()
+                    if event["seq"] > self.told and event["kind"] == "deployment" and event.get("code")]
+        assert not failures, "an interruption is not a failure"
 
     def measure(self):
         """Every phase without an accident: how long it takes, and where it ends."""
@@ -80,6 +85,13 @@ class Life:
                 f"{phase} comes to an end")
             self.duration_s[phase] = end - began
             self.check_neighbours()
+
+    def recover(self, phase, commit):
+        """The agent is started again, and all is as if nothing had happened."""
+        self.card.agent.start()
+        self.wait_end(phase, commit)
+        wait_equal(self.card, self.names, self.expected[phase], f"{phase} ends as without an accident")
+        self.check_neighbours()
 
     def ready_for(self, phase):
         """Goes through the phases before, without an accident."""
@@ -138,7 +150,18 @@ def test_killed_agent_ends_where_an_undisturbed_one_does(life, luck, phase, numb
     card.agent.kill()
     print(f"seed {luck}: killed {time.monotonic() - began:.3f} s after the beginning of {phase}, "
           f"which takes {life.duration_s[phase]:.3f} s")
-    card.agent.start()
-    life.wait_end(phase, commit)
-    wait_equal(card, life.names, life.expected[phase], f"{phase} ends as without an accident")
-    life.check_neighbours()
+    life.recover(phase, commit)
+
+
+@pytest.mark.parametrize("phase, step", [("install", "start"), ("update", "start"), ("update", "settle")])
+def test_agent_killed_in_the_middle_of_a_step_ends_there_too(life, phase, step):
+    """containerd still works at the call of a client that is gone when the next one asks for the same."""
+    life.ready_for(phase)
+    commit = life.begin(phase)
+
+    def is_there():
+        deployment = life.card.agent.deployment("app")
+        return deployment is not None and deployment.get("step") == step
+    wait_until(is_there, f"the agent is at {step}", period_s=0.001)
+    life.card.agent.kill()
+    life.recover(phase, commit)
