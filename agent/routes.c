@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <sys/queue.h>
 
+#include "agent/overview.h"
 #include "agent/reply.h"
 #include "agent/streams.h"
 #include "capabilities/document.h"
@@ -216,6 +217,20 @@ static void get_metrics(struct routes *r, struct evhttp_request *request, struct
     reply_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&text));
 }
 
+static void get_overview(struct routes *r, struct evhttp_request *request, struct str rest)
+{
+    CLEANUP(buf_done) struct buf html = BUF_INIT(ROUTES_ANSWER_MAX_BYTES);
+    struct err err = ERR_INIT;
+    (void)rest;
+    if (overview_render(r->in, &html, &err) < 0) {
+        reply_problem(request, &err);
+        return;
+    }
+    reply_header(request, "Content-Security-Policy",
+                 "default-src 'none'; style-src 'unsafe-inline'");
+    reply_text(request, 200, "text/html; charset=utf-8", buf_str(&html));
+}
+
 static void get_healthz(struct routes *r, struct evhttp_request *request, struct str rest)
 {
     (void)r;
@@ -313,6 +328,7 @@ static const struct route {
     {"/v1/plan", false, get_plan},
     {"/v1/sync", true, post_sync},
     {"/metrics", false, get_metrics},
+    {"/", false, get_overview},
     {"/healthz", false, get_healthz},
     {"/readyz", false, get_readyz},
 };
@@ -321,8 +337,8 @@ static const struct route *find_route(struct str path)
 {
     for (size_t i = 0; i < ARRAY_LEN(routes_table); i++) {
         const struct route *route = &routes_table[i];
-        bool is_prefix = str_ends_with(str_of(route->path), "/");
         size_t len = strlen(route->path);
+        bool is_prefix = len > 1 && route->path[len - 1] == '/';
         if (is_prefix ? path.len > len && str_starts_with(path, route->path)
                       : str_is(path, route->path)) {
             return route;

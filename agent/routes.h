@@ -11,6 +11,7 @@
  *   GET  /v1/plan                        what would be done now, as text
  *   POST /v1/sync                        asks the source at once; 202
  *   GET  /metrics                        Prometheus text
+ *   GET  /                               a page for people
  *   GET  /healthz, /readyz               200, or 503 with the reason
  *
  * JSON answers carry an ETag and honour If-None-Match. Errors are problem+json (RFC 9457) with `code`.

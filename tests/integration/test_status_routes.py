@@ -74,7 +74,7 @@ def test_failed_deployment_and_refused_source_are_as_described(web, openapi):
     assert web.agent.status()["source"]["documentError"]["code"] == "DOCUMENT_SYNTAX"
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/v1/statu", "/v1/status/", "/V1/STATUS", "/v1//status",
+@pytest.mark.parametrize("path", ["//", "/v1", "/v1/", "/v1/statu", "/v1/status/", "/V1/STATUS", "/v1//status",
                                   "/v1/deployments/", "/v1/deployments/web/", "/v1/deployments/web/receipts",
                                   "/v1/deployments/web/receipt/x", "/v1/deployments/nobody",
                                   "/v1/deployments/%00", "/v1/deployments/%zz", "/v1/deployments/%2e%2e%2fstatus",
@@ -87,6 +87,14 @@ def test_unknown_path_is_a_problem_document(shared, openapi, path):
     problem(answer, 404, "NOT_FOUND")
     openapi.check("GET", "/v1/deployments/{id}", answer)
     assert b"\x1b" not in answer[2] and b"u001b" not in answer[2]
+
+
+def test_page_for_people_shows_deployments_and_runs_nothing(web):
+    status, headers, body = web.agent.request("GET", "/")
+    assert status == 200 and headers["Content-Type"].startswith("text/html")
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    page = body.decode()
+    assert "<td>web</td><td>installed</td>" in page and "<script" not in page
 
 
 @pytest.mark.parametrize("path", ["/v1/deployments/we%62", "/v1/deployments/web?x=1", "http://card/v1/deployments/web"])

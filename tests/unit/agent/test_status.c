@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "agent/overview.h"
 #include "agent/status.h"
 
 static struct view picture;
@@ -223,6 +224,29 @@ static void readiness_needs_containerd_and_a_desired_state(void **state)
     assert_non_null(strstr(status_not_ready(&inputs), "containerd"));
 }
 
+static void the_page_escapes_what_came_from_outside(void **state)
+{
+    (void)state;
+    CLEANUP(buf_done) struct buf html = BUF_INIT(65536);
+    struct err err = ERR_INIT;
+    snprintf(deployments[1].name, sizeof(deployments[1].name), "<script>&'\"\n");
+    (void)err_set(&deployments[1].error, ERR_TLS, "<b>bold</b>");
+    assert_int_equal(overview_render(&inputs, &html, &err), 0);
+    assert_non_null(strstr(html.ptr, "&lt;script&gt;&amp;&#39;&quot;?"));
+    assert_non_null(strstr(html.ptr, "&lt;b&gt;bold"));
+    assert_null(strstr(html.ptr, "<script"));
+    assert_non_null(strstr(html.ptr, "<td>web</td><td>installed</td><td>s</td><td>exited</td>"));
+}
+
+static void a_page_that_does_not_fit_is_an_error(void **state)
+{
+    (void)state;
+    CLEANUP(buf_done) struct buf html = BUF_INIT(100);
+    struct err err = ERR_INIT;
+    assert_int_equal(overview_render(&inputs, &html, &err), -1);
+    assert_int_equal(err.code, ERR_LIMIT);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
@@ -237,6 +261,8 @@ int main(void)
         TEST(a_deployment_is_found_by_id_and_by_name_and_not_otherwise),
         TEST(an_event_without_error_has_no_code),
         TEST(readiness_needs_containerd_and_a_desired_state),
+        TEST(the_page_escapes_what_came_from_outside),
+        TEST(a_page_that_does_not_fit_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
