@@ -484,7 +484,8 @@ def test_nothing_of_old_revisions_is_left(make_card):
     fresh = make_card()
     reference, _ = fresh.push_image(tag="v2", image=oci.Image([layers[2]]))
     installed(fresh, "app", {name: service(reference, environment={"N": 2}) for name in ("one", "two")})
-    expected = fresh.agent.wait(lambda: everything(fresh)["leases"] == 0 and everything(fresh), "the fresh card is at rest")
+    fresh.agent.wait(lambda: everything(fresh)["leases"] == 0, "the fresh card is at rest")
+    expected = everything(fresh)
     assert expected["containers"] == expected["tasks"] == expected["logs"] == 2
     assert expected["images"] == expected["payloads"] == 1
     card.agent.wait(lambda: everything(card) == expected, f"what is not needed is gone: {expected}")

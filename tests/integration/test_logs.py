@@ -231,8 +231,8 @@ def test_binary_output_and_long_lines(make_card):
     card = make_card(config=CAPPED)
     reference, _ = card.push_image()
     deployment, _ = installed(card, "app", {"one": service(
-        reference, "head -c 300000 /dev/urandom; head -c 300000 /dev/zero | tr '\\0' x; echo; echo end; echo >/data/done;"
-        " sleep 1000000", volumes=["data:/data"])})
+        reference, "head -c 300000 /dev/urandom; head -c 300000 /dev/zero | tr '\\0' x; echo; echo end;"
+        " echo >/data/done; sleep 1000000", volumes=["data:/data"])})
     card.agent.wait(lambda: is_done(card, deployment), "the writer wrote all")
     card.agent.wait(lambda: total(card) <= (KEEP + 1) * MAX, "the files are within their cap")
     assert raw_logs(card, "app").endswith(b"x\nend\n")
