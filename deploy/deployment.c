@@ -227,28 +227,29 @@ int dep_observe(struct dep *dep, const struct observation *seen, struct err *err
     return 0;
 }
 
-bool dep_is_finished(const struct dep *dep, const char *id)
+const struct finished *dep_finished(const struct dep *dep, const char *id)
 {
     for (size_t i = 0; i < dep->finished_count; i++) {
-        if (strcmp(dep->finished[i], id) == 0) {
-            return true;
+        if (strcmp(dep->finished[i].id, id) == 0) {
+            return &dep->finished[i];
         }
     }
-    return false;
+    return NULL;
 }
 
-int dep_finish(struct dep *dep, const char *id, struct err *err)
+int dep_finish(struct dep *dep, const char *id, int exit_code, struct err *err)
 {
-    if (dep_is_finished(dep, id)) {
+    if (dep_finished(dep, id) != NULL) {
         return 0;
     }
-    char(*grown)[RUNTIME_ID_SIZE] =
-        realloc(dep->finished, (dep->finished_count + 1) * sizeof *grown);
+    struct finished *grown = realloc(dep->finished, (dep->finished_count + 1) * sizeof *grown);
     if (grown == NULL) {
         return err_no_memory(err);
     }
     dep->finished = grown;
-    str_copy(grown[dep->finished_count++], RUNTIME_ID_SIZE, str_of(id));
+    struct finished *one = &grown[dep->finished_count++];
+    one->exit_code = exit_code;
+    str_copy(one->id, sizeof one->id, str_of(id));
     return 0;
 }
 
@@ -256,9 +257,9 @@ void dep_prune_finished(struct dep *dep)
 {
     size_t kept = 0;
     for (size_t i = 0; i < dep->finished_count; i++) {
-        if (release_find(dep->good, dep->finished[i]) != NULL ||
-            release_find(dep->wanted, dep->finished[i]) != NULL) {
-            memmove(dep->finished[kept++], dep->finished[i], RUNTIME_ID_SIZE);
+        const char *id = dep->finished[i].id;
+        if (release_find(dep->good, id) != NULL || release_find(dep->wanted, id) != NULL) {
+            dep->finished[kept++] = dep->finished[i];
         }
     }
     dep->finished_count = kept;
@@ -351,7 +352,7 @@ static int fill_lists(struct dep *dep, struct lists *lists, struct err *err)
         }
     }
     for (size_t i = 0; i < dep->finished_count; i++) {
-        lists->finished[i] = dep->finished[i];
+        lists->finished[i] = dep->finished[i].id;
     }
     return 0;
 }
@@ -382,7 +383,8 @@ int dep_row(const struct dep *dep, struct store_row *out, struct err *err)
 {
     CLEANUP(buf_done) struct buf finished = BUF_INIT(STORE_FINISHED_MAX);
     for (size_t i = 0; i < dep->finished_count; i++) {
-        if (buf_printf(&finished, err, "%s\n", dep->finished[i]) != 0) {
+        const struct finished *one = &dep->finished[i];
+        if (buf_printf(&finished, err, "%s %d\n", one->id, one->exit_code) != 0) {
             return -1;
         }
     }

@@ -312,11 +312,23 @@ static int fill_drop(struct maker *m, struct err *err)
     return add(m, PLAN_COMMIT, "", NULL, err);
 }
 
+/* Going back to nothing: once that is committed nobody would know that what is left is to go. */
+static int fill_back(struct maker *m, struct err *err)
+{
+    if (stop_outgoing(m, err) != 0 || start_known(m, err) != 0 || remove_outgoing(m, err) != 0) {
+        return -1;
+    }
+    return add(m, PLAN_COMMIT, "", NULL, err);
+}
+
 static int fill(struct maker *m, struct err *err)
 {
     enum plan_mode mode = m->in->mode;
     if (mode == PLAN_DROP) {
         return fill_drop(m, err);
+    }
+    if (mode == PLAN_RESTORE && m->target == NULL) {
+        return fill_back(m, err);
     }
     if (m->target != NULL) {
         if (prepare(m, err) != 0 || switch_over(m, err) != 0 || stop_outgoing(m, err) != 0) {

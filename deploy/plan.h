@@ -6,8 +6,9 @@
  *
  * Rules: a container whose revision did not change is not touched. Images are fetched and new
  * containers recorded before anything is stopped. An outgoing container is stopped when its component
- * has its turn (or earlier, when its port is needed) and removed only after the new release was
- * committed. Components start in their order; one with `wait` settles before the next one starts.
+ * has its turn (or earlier, when its port is needed) and removed only after the release that remains was
+ * committed; where none remains, before. Components start in their order; one with `wait` settles
+ * before the next one starts.
  */
 #ifndef DEPLOY_PLAN_H
 #define DEPLOY_PLAN_H

@@ -22,8 +22,12 @@ static int restore_finished(struct dep *dep, const char *lines, struct err *err)
     struct str rest = str_of(lines);
     while (rest.len > 0) {
         struct str line = str_cut(&rest, '\n');
+        struct str first = str_cut(&line, ' ');
         char id[RUNTIME_ID_SIZE];
-        if (line.len > 0 && str_copy(id, sizeof id, line) && dep_finish(dep, id, err) != 0) {
+        uint64_t code = 0;
+        bool is_read = first.len > 0 && str_copy(id, sizeof id, first) &&
+                       (line.len == 0 || str_to_u64(line, INT32_MAX, &code));
+        if (is_read && dep_finish(dep, id, (int)code, err) != 0) {
             return -1;
         }
     }
@@ -456,7 +460,7 @@ static int look(struct reconciler *r, const struct op *op, struct err *err)
     }
     pthread_mutex_lock(&r->lock);
     for (size_t i = 0; result == 0 && i < r->dep_count; i++) {
-        if (!r->deps[i]->is_busy) {
+        if (!r->deps[i]->is_busy && r->deps[i]->rested_at < asked_at) {
             const struct observation seen = {list, count, asked_at};
             result = dep_observe(r->deps[i], &seen, err);
         }

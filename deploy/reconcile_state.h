@@ -55,6 +55,12 @@ struct tracker {
     int64_t since_wall_ms;
 };
 
+/* A container that ended for good by itself. */
+struct finished {
+    char id[RUNTIME_ID_SIZE];
+    int exit_code;
+};
+
 struct timing {
     char name[16];
     int64_t ms;
@@ -83,7 +89,7 @@ struct dep {
     int64_t retry_at; /* 0: none planned */
     int64_t retry_wall_ms;
     int64_t since_wall_ms;
-    char (*finished)[RUNTIME_ID_SIZE];
+    struct finished *finished;
     size_t finished_count;
 
     /* The truth, as last heard. */
@@ -95,6 +101,7 @@ struct dep {
 
     /* Work. */
     bool is_dirty, is_busy, is_installing, is_retry_due, is_save_due, is_recheck_due;
+    int64_t rested_at;           /* when a worker gave it back: what was asked before knows less */
     char work[DIGEST_TEXT_SIZE]; /* revision that the run under way leads to */
     atomic_bool cancel;
     pthread_cond_t changed; /* a tracker changed, or cancelled */
@@ -180,8 +187,9 @@ struct observation {
 };
 /* Takes over what was listed for this deployment. */
 int dep_observe(struct dep *dep, const struct observation *seen, struct err *err) NODISCARD;
-bool dep_is_finished(const struct dep *dep, const char *id);
-int dep_finish(struct dep *dep, const char *id, struct err *err) NODISCARD;
+/* NULL when it did not end for good. */
+const struct finished *dep_finished(const struct dep *dep, const char *id);
+int dep_finish(struct dep *dep, const char *id, int exit_code, struct err *err) NODISCARD;
 /* Drops marks of containers that are neither in `good` nor in `wanted`. */
 void dep_prune_finished(struct dep *dep);
 

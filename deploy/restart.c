@@ -19,12 +19,13 @@ static bool may_restart(const struct tracker *t)
 
 void restart_ended(struct reconciler *r, struct dep *dep, struct tracker *t, int64_t now)
 {
-    if (t->was_stopped || dep->is_absent || t->restart_at != 0 || dep_is_finished(dep, t->now.id)) {
+    if (t->was_stopped || dep->is_absent || t->restart_at != 0 ||
+        dep_finished(dep, t->now.id) != NULL) {
         return;
     }
     if (!may_restart(t)) {
         struct err ignored = ERR_INIT;
-        if (dep_finish(dep, t->now.id, &ignored) == 0) {
+        if (dep_finish(dep, t->now.id, t->now.exit_code, &ignored) == 0) {
             dep->is_save_due = true;
         }
         return;

@@ -106,6 +106,7 @@ static void give_back(struct reconciler *r, struct dep *dep)
 {
     int64_t now = clock_mono_ms();
     dep->is_busy = false;
+    dep->rested_at = now;
     dep->step[0] = '\0';
     dep->progress_done_bytes = dep->progress_total_bytes = 0;
     restart_look(r, dep, now);

@@ -16,7 +16,7 @@
 
 #define STORE_EVENTS_MAX 1000
 #define STORE_PRUNE_EVERY 100
-#define STORE_FINISHED_MAX (256 * RUNTIME_ID_SIZE)
+#define STORE_FINISHED_MAX (1024 * 1024)
 
 /* How far the work on a deployment came; written before the work is done. */
 enum store_phase {
@@ -41,7 +41,7 @@ struct store_row {
     int attempts;
     int64_t retry_at_ms;    /* wall clock */
     int64_t since_ms;       /* wall clock of the last change of state */
-    const char *finished;   /* ids of containers that ended for good, a line each */
+    const char *finished;   /* containers that ended for good: a line "<id> <exit code>" each */
     struct release *wanted; /* under way; borrowed when written, a reference when loaded */
     struct release *good;
     struct release *failed;

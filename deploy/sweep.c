@@ -69,8 +69,9 @@ static void take_over(struct reconciler *r, const struct observation *seen)
         if (dep->is_removed) {
             continue; /* the list may be older than the removal */
         }
-        if (dep->is_busy) {
-            dep->is_recheck_due = true;
+        if (dep->is_busy || dep->rested_at >= seen->asked_at) {
+            dep->is_recheck_due = dep->is_busy;
+            dep->is_dirty |= !dep->is_busy;
             pthread_cond_broadcast(&dep->changed);
             continue;
         }
@@ -238,18 +239,25 @@ static bool is_kept(const struct names *names, const char *text)
     return false;
 }
 
-/* Files are "<container id>.log" and what rotation made of it. */
+/* Files are "<container id>.log" and what rotation made of it; an id may have ".log" in it itself. */
+static bool log_owner(const char *name, char id[RUNTIME_ID_SIZE])
+{
+    const char *end = NULL;
+    for (const char *at = name; (at = strstr(at, ".log")) != NULL; at++) {
+        end = at[4] == '\0' || at[4] == '.' ? at : end;
+    }
+    return end != NULL && str_copy(id, RUNTIME_ID_SIZE, (struct str){name, (size_t)(end - name)});
+}
+
 static void collect_logs(const char *state_dir, const struct names *containers)
 {
     CLEANUP(free_charp) char *path = fs_join(state_dir, "logs");
     CLEANUP(close_dirp) DIR *dir = path != NULL ? opendir(path) : NULL;
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-        const char *end = strstr(entry->d_name, ".log");
         char id[RUNTIME_ID_SIZE];
         struct err err = ERR_INIT;
-        if (end != NULL &&
-            str_copy(id, sizeof id, (struct str){entry->d_name, (size_t)(end - entry->d_name)}) &&
-            !is_kept(containers, id) && logs_remove(state_dir, id, &err) != 0) {
+        if (log_owner(entry->d_name, id) && !is_kept(containers, id) &&
+            logs_remove(state_dir, id, &err) != 0) {
             log_debug("a log could not be removed", LOG_ERR(&err));
         }
     }

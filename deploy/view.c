@@ -19,15 +19,22 @@ static void copy(char *out, size_t size, const char *text)
 
 /* --- state --------------------------------------------------------------------------------------- */
 
-/* The first container of the good release that should run and does not. */
-static const struct tracker *down_container(struct dep *dep, const struct release_service **out)
+/* True when a container of the good release should run and does not, or ended for good and not well. */
+static bool is_down(struct dep *dep, const struct release_service *service)
+{
+    const struct finished *finished = dep_finished(dep, service->id);
+    const struct tracker *t = dep_tracker(dep, service->id);
+    if (finished != NULL) {
+        return finished->exit_code != 0;
+    }
+    return t != NULL && t->now.state != RUNTIME_RUNNING;
+}
+
+static const struct release_service *first_down(struct dep *dep)
 {
     for (size_t i = 0; dep->good != NULL && i < dep->good->service_count; i++) {
-        const struct release_service *service = &dep->good->services[i];
-        const struct tracker *t = dep_tracker(dep, service->id);
-        if (t != NULL && t->now.state != RUNTIME_RUNNING && !dep_is_finished(dep, service->id)) {
-            *out = service;
-            return t;
+        if (is_down(dep, &dep->good->services[i])) {
+            return &dep->good->services[i];
         }
     }
     return NULL;
@@ -37,7 +44,7 @@ static bool is_complete(struct dep *dep)
 {
     for (size_t i = 0; i < dep->good->service_count; i++) {
         const char *id = dep->good->services[i].id;
-        if (dep_tracker(dep, id) == NULL && !dep_is_finished(dep, id)) {
+        if (dep_tracker(dep, id) == NULL && dep_finished(dep, id) == NULL) {
             return false;
         }
     }
@@ -45,13 +52,17 @@ static bool is_complete(struct dep *dep)
 }
 
 static void explain_down(struct dep *dep, const struct release_service *service,
-                         const struct tracker *t, struct view_deployment *out)
+                         struct view_deployment *out)
 {
+    const struct finished *finished = dep_finished(dep, service->id);
+    const struct tracker *t = dep_tracker(dep, service->id);
+    int code = finished != NULL ? finished->exit_code : t->now.exit_code;
+    bool has_met_limit = t != NULL && t->has_met_limit;
     err_set(&out->error, ERR_CONTAINER_EXITED,
             "deployment %s: component %s: service %s ended with exit code %d%s", dep->name,
-            dep->good->components[service->component].name, service->name, t->now.exit_code,
-            t->has_met_limit ? " after it met its memory limit" : "");
-    if (t->restart_at != 0) {
+            dep->good->components[service->component].name, service->name, code,
+            has_met_limit ? " after it met its memory limit" : "");
+    if (t != NULL && t->restart_at != 0) {
         int64_t wait = t->restart_at - clock_mono_ms();
         out->retry_at_ms = clock_wall_ms() + (wait > 0 ? wait : 0);
     }
@@ -60,14 +71,13 @@ static void explain_down(struct dep *dep, const struct release_service *service,
 static const char *state_at_rest(const struct reconciler *r, struct dep *dep,
                                  struct view_deployment *out)
 {
-    const struct release_service *service = NULL;
     if (dep->good == NULL || !r->is_swept) {
         return "pending";
     }
-    const struct tracker *down = down_container(dep, &service);
+    const struct release_service *down = first_down(dep);
     if (down != NULL) {
         if (out->error.code == ERR_NONE) {
-            explain_down(dep, service, down, out);
+            explain_down(dep, down, out);
         }
         return "failed";
     }

@@ -16,7 +16,6 @@
 
 #include <stdlib.h>
 
-#include "deploy/volumes.h"
 #include "pkg/base/log.h"
 
 #define RESTORE_TIMEOUT_MS (10 * 60 * 1000)
@@ -207,6 +206,18 @@ static void tell_failure(struct run *run, const struct err *err)
     }
 }
 
+/* Containers of a release that failed. The caller holds the lock. */
+static bool has_remains(const struct dep *dep, const struct release *failed)
+{
+    for (size_t i = 0; i < dep->tracker_count; i++) {
+        const char *id = dep->trackers[i].now.id;
+        if (release_find(failed, id) != NULL && release_find(dep->good, id) == NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* An installation failed; `target` is NULL when there was no release yet. */
 static void give_up(struct run *run, const char *revision, struct release *target, struct err *err)
 {
@@ -218,16 +229,19 @@ static void give_up(struct run *run, const char *revision, struct release *targe
         repair_later(run, err); /* an interruption says nothing of the revision: it goes on then */
         return;
     }
-    bool has_switched = run->has_switched;
-    bool needs_undo = has_switched || run->has_created;
     pthread_mutex_lock(&run->r->lock);
+    /* Also what an earlier run of the same change did, and was interrupted. */
+    bool has_switched =
+        run->has_switched || dep->phase == STORE_SWITCH || dep->phase == STORE_RESTORE;
+    bool needs_undo = has_switched || run->has_created || has_remains(dep, target);
     bool is_back = has_switched && dep->good != NULL;
     if (is_back) {
         err_wrap(err, "rolled back to %.8s", dep->good->revision + 7);
     }
     err_wrap(err, "deployment %s", run->name);
     remember_failure(run, revision, target, err);
-    dep->phase = has_switched ? STORE_RESTORE : STORE_IDLE;
+    bool is_unfinished = has_switched || (needs_undo && dep->good == NULL);
+    dep->phase = is_unfinished ? STORE_RESTORE : STORE_IDLE;
     pthread_mutex_unlock(&run->r->lock);
     tell_failure(run, err);
     struct err why = ERR_INIT;
@@ -493,21 +507,19 @@ static int drop(struct run *run, struct err *err)
     struct dep *dep = run->dep;
     struct op op = op_begin(DROP_TIMEOUT_MS, &dep->cancel);
     pthread_mutex_lock(&run->r->lock);
-    bool is_news = dep->phase != STORE_DROP;
+    enum store_phase phase = dep->phase;
+    bool is_news = phase != STORE_DROP;
     dep->phase = STORE_DROP;
     pthread_mutex_unlock(&run->r->lock);
     const struct store_event event = {
         .kind = "deployment", .subject = run->name, .code = "", .text = "removing"};
     if (is_news && worker_save(run, 0, &event, err) != 0) {
+        pthread_mutex_lock(&run->r->lock);
+        dep->phase = phase; /* nothing is removed before that is written */
+        pthread_mutex_unlock(&run->r->lock);
         return -1;
     }
-    if (carry_out(run, PLAN_DROP, &op, err) != 0) {
-        return -1;
-    }
-    if (run->r->options.remove_volumes && run->first_error.code == ERR_NONE) {
-        return volumes_remove(run->r->options.state_dir, dep->id, err);
-    }
-    return 0;
+    return carry_out(run, PLAN_DROP, &op, err);
 }
 
 /* Deployments that wait for a port look again when one was let go. */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "deploy/logs.h"
+#include "deploy/volumes.h"
 #include "deploy/worker.h"
 
 #define LOG_LINE_BYTES 200
@@ -394,9 +395,10 @@ static enum settling settling(struct run *run, const struct plan_step *step, int
     }
     *code = t->now.exit_code;
     if (t->now.state == RUNTIME_EXITED) {
-        bool is_done = t->now.restart == COMPOSE_RESTART_NO && t->now.exit_code == 0;
+        bool is_done = t->now.exit_code == 0 && !plan_restarts(t->now.restart, 0);
         struct err ignored = ERR_INIT;
-        return is_done && dep_finish(run->dep, step->id, &ignored) == 0 ? SETTLED : SETTLE_EXITED;
+        return is_done && dep_finish(run->dep, step->id, 0, &ignored) == 0 ? SETTLED
+                                                                           : SETTLE_EXITED;
     }
     if (t->now.state == RUNTIME_CREATED) {
         return SETTLE_GONE; /* its process is not there and nobody saw it end */
@@ -534,8 +536,13 @@ static void commit_restore(struct run *run, unsigned *parts)
     }
 }
 
+/* Volumes first: while the row is there, what could not be removed is tried again. */
 static int commit_gone(struct run *run, struct err *err)
 {
+    if (run->r->options.remove_volumes &&
+        volumes_remove(run->r->options.state_dir, run->dep->id, err) != 0) {
+        return -1;
+    }
     const struct store_event event = {
         .kind = "deployment", .subject = run->name, .code = "", .text = "removed"};
     if (store_delete(run->r->store, run->dep->id, &event, err) != 0) {

@@ -21,8 +21,11 @@ void card_start(struct card *card)
 {
     struct err err = ERR_INIT;
     static const char *const none[] = {NULL};
-    const struct reconcile_options options = {
-        .state_dir = card->dir, .rules = {.bind_prefixes = none}, .settle_ms = SETTLE_MS};
+    const struct reconcile_options options = {.state_dir = card->dir,
+                                              .rules = {.bind_prefixes = none},
+                                              .settle_ms =
+                                                  card->settle_ms > 0 ? card->settle_ms : SETTLE_MS,
+                                              .remove_volumes = card->remove_volumes};
     const struct reconcile_env env = {.runtime_new = fake_runtime_new,
                                       .artifacts = &fake_artifacts};
     card->opened = reconciler_new_with(&options, &env, &card->r, &err);

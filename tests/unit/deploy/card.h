@@ -19,6 +19,8 @@ struct card {
     struct reconciler *r;
     int opened;         /* outcome of reconciler_new */
     int64_t timeout_ms; /* of components; 0: a minute */
+    int64_t settle_ms;  /* 0: short; taken at the next start, as the next one */
+    bool remove_volumes;
 };
 
 /* One deployment of a desired state: id "d<n>", name, version of its document, services. */

@@ -74,6 +74,9 @@ static void assert_end(const struct scene *scene, int kill_at)
     struct runtime_container *a = fake_find(card_id("web"), "a");
     struct runtime_container *b = fake_find(card_id("web"), "b");
     if (scene->image == NULL) {
+        if (fake->container_count > 0) {
+            print_message("killed at %d:\n%s", kill_at, fake->trace);
+        }
         assert_int_equal(fake->container_count, 0);
         assert_int_equal(fake->image_count, 0);
         return;
@@ -138,6 +141,13 @@ static void death_in_a_rollback_ends_on_the_old_release(void **state)
     die_everywhere(&scene);
 }
 
+static void death_in_a_failing_first_installation_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    const struct scene scene = {NULL, &crash, "failed", NULL};
+    die_everywhere(&scene);
+}
+
 static void death_in_a_removal_ends_removed(void **state)
 {
     (void)state;
@@ -163,6 +173,7 @@ int main(void)
         cmocka_unit_test(death_in_an_installation_ends_installed),
         cmocka_unit_test(death_in_an_update_ends_updated),
         cmocka_unit_test(death_in_a_rollback_ends_on_the_old_release),
+        cmocka_unit_test(death_in_a_failing_first_installation_leaves_nothing_behind),
         cmocka_unit_test(death_in_a_removal_ends_removed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -407,7 +407,7 @@ static void rollback_without_a_good_release_leaves_strangers_running(void **stat
     assert_plan(
         &(struct plan_input){
             .mode = PLAN_RESTORE, .wanted = &w.release, .actual = actual, .actual_count = 2},
-        "stop d.c.a.2\nstart d.c.a.1\ncommit\nremove d.c.a.2\n");
+        "stop d.c.a.2\nstart d.c.a.1\nremove d.c.a.2\ncommit\n");
 }
 
 static void going_back_to_the_old_document_starts_the_stopped_container(void **state)

@@ -98,7 +98,7 @@ static void the_policy_decides(void **state)
         f->t.restarts = rows[i].restarts;
         wait_after(f, 1000000, 50);
         assert_int_equal(f->t.restart_at != 0, rows[i].expected);
-        assert_int_equal(dep_is_finished(&f->dep, f->t.now.id), !rows[i].expected);
+        assert_int_equal(dep_finished(&f->dep, f->t.now.id) != NULL, !rows[i].expected);
         assert_int_equal(f->dep.is_save_due, !rows[i].expected);
     }
 }
@@ -109,7 +109,7 @@ static void what_we_stopped_is_left_alone(void **state)
     f->t.was_stopped = true;
     restart_ended(&f->r, &f->dep, &f->t, 5000);
     assert_int_equal(f->t.restart_at, 0);
-    assert_false(dep_is_finished(&f->dep, f->t.now.id));
+    assert_null(dep_finished(&f->dep, f->t.now.id));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
