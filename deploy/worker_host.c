@@ -16,6 +16,8 @@
 #include "deploy/worker.h"
 
 #define LOG_LINE_BYTES 200
+#define SETTLE_ASK_MS 10000 /* for a list, also when the time of the whole is over */
+#define CLOCK_STEP_MS 2     /* what is asked now is newer than what was heard before */
 #define LOG_TAIL_BYTES 4096
 
 /* --- small services ------------------------------------------------------------------------------ */
@@ -473,36 +475,43 @@ static int await(struct run *run, const struct plan_step *steps, size_t count, c
     return result;
 }
 
+/* As look(), after the runtime was asked: 1 when nothing is certain yet. An end that only an event told of
+ * may be that of another process: containerd tells so of what it found dead after it was restarted. */
+static int settle_once(struct run *run, const struct plan_step *steps, size_t count,
+                       const struct op *op, struct casualty *out, struct err *err)
+{
+    int result = await(run, steps, count, op, out);
+    if (result >= 0 && worker_is_cancelled(run)) {
+        return err_set(err, ERR_CANCELLED, "given up because something newer is wanted");
+    }
+    if (result >= 0 && op_check(op, err) != 0) {
+        return err_wrap(err, "waiting for containers to stay up");
+    }
+    struct op soon = op_begin(SETTLE_ASK_MS, &run->dep->cancel);
+    bool is_newer = result >= 0 || op_sleep(&soon, CLOCK_STEP_MS, err) == 0;
+    if (!is_newer || worker_observe(run, result < 0 ? &soon : op, err) != 0) {
+        return -1;
+    }
+    pthread_mutex_lock(&run->r->lock);
+    int64_t ignored = INT64_MAX;
+    result = result == 1 ? 1 : look(run, steps, count, &ignored, out);
+    pthread_mutex_unlock(&run->r->lock);
+    return result;
+}
+
 static int settle(const struct plan_step *steps, size_t count, const struct op *op, void *user,
                   struct err *err)
 {
     struct run *run = user;
     struct casualty failed = {0};
     int result = 1;
-    begin_settle(run, steps, count);
-    bool is_confirmed = false;
-    while (result >= 0 && !is_confirmed) {
-        result = await(run, steps, count, op, &failed);
-        if (result < 0) {
-            break;
-        }
-        if (worker_is_cancelled(run)) {
-            return err_set(err, ERR_CANCELLED, "given up because something newer is wanted");
-        }
-        if (op_check(op, err) != 0) {
-            return err_wrap(err, "waiting for containers to stay up");
-        }
-        is_confirmed = result == 0;
-        if (worker_observe(run, op, err) != 0) {
-            return -1;
-        }
+    while (result == 1) {
+        begin_settle(run, steps, count);
+        failed = (struct casualty){0};
+        result = settle_once(run, steps, count, op, &failed, err);
     }
-    pthread_mutex_lock(&run->r->lock);
-    int64_t ignored = INT64_MAX;
-    result = result < 0 ? -1 : look(run, steps, count, &ignored, &failed);
-    pthread_mutex_unlock(&run->r->lock);
-    if (result >= 0) {
-        return 0;
+    if (result == 0 || err->code != ERR_NONE) {
+        return result;
     }
     if (failed.code < 0) {
         return err_set(err, ERR_RUNTIME_FAILED, "container %s does not run", failed.step->id);

@@ -277,6 +277,8 @@ static int start(struct runtime *rt, const char *id, const struct op *op, struct
             end(c, 3);
         } else if (strstr(c->image, "job") != NULL) {
             end(c, 0);
+        } else if (strstr(c->image, "ghost") != NULL) {
+            push(RUNTIME_EVENT_EXITED, id, 255);
         }
     }
     return leave(0);

@@ -166,6 +166,17 @@ static void a_failed_revision_rolls_back_once_and_keeps_the_reason(void **state)
     assert_running("web", "a", "r.example/a@");
 }
 
+/* After its restart containerd tells the end of a process that was before. */
+static void an_end_that_is_not_true_fails_nothing(void **state)
+{
+    struct card *card = *state;
+    const struct want ghost = {"web", "  a:\n    image: r.example/ghost:1\n", "2"};
+    install(card, &v1);
+    install(card, &ghost);
+    assert_running("web", "a", "ghost");
+    assert_false(has_event(card, "255"));
+}
+
 static void going_back_after_a_failure_clears_the_error(void **state)
 {
     struct card *card = *state;
@@ -603,6 +614,7 @@ int main(void)
         TEST(nothing_is_written_while_nothing_changes),
         TEST(a_changed_service_leaves_its_neighbour_alone),
         TEST(a_failed_revision_rolls_back_once_and_keeps_the_reason),
+        TEST(an_end_that_is_not_true_fails_nothing),
         TEST(going_back_after_a_failure_clears_the_error),
         TEST(a_failed_first_install_leaves_nothing_behind),
         TEST(a_container_that_cannot_start_rolls_back),
