@@ -10,16 +10,21 @@ from .process import Process, wait_until
 
 
 class Containerd:
-    def __init__(self, directory, snapshotter="overlayfs", root=None):
+    """Debian's containerd, or the one whose programs (containerd, its shim, ctr) are in `programs`."""
+
+    def __init__(self, directory, snapshotter="overlayfs", root=None, programs=None, config_version=2):
         self.directory = str(directory)
         os.makedirs(self.directory, exist_ok=True)
         self.socket = f"{self.directory}/containerd.sock"
         self.root = root or f"{self.directory}/root"
         self.log = f"{self.directory}/containerd.log"
         self.snapshotter = snapshotter
+        self.bin = f"{programs}/" if programs else ""
+        # containerd looks for its shim in PATH before it looks beside itself.
+        self.env = {"PATH": f"{programs}:{os.environ['PATH']}"} if programs else {}
         self.config = f"{self.directory}/containerd.toml"
         with open(self.config, "w") as f:
-            f.write(f'''version = 2
+            f.write(f'''version = {config_version}
 root = "{self.root}"
 state = "{self.directory}/state"
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
@@ -32,7 +37,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
         self.start()
 
     def start(self):
-        self.process = Process(["containerd", "--config", self.config], self.log)
+        self.process = Process([f"{self.bin}containerd", "--config", self.config], self.log, self.env)
         wait_until(self.is_up, "containerd answers")
 
     def is_up(self):
@@ -62,8 +67,8 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
             self.ctr(namespace, "images", "rm", "--sync", image, check=False)
 
     def _ctr(self, *args, check=True):
-        return subprocess.run(["ctr", "-a", self.socket, *args], check=check, capture_output=True,
-                              text=True, timeout=120)
+        return subprocess.run([f"{self.bin}ctr", "-a", self.socket, *args], check=check,
+                              capture_output=True, text=True, timeout=120)
 
     def ctr(self, namespace, *args, check=True):
         """Runs ctr in a namespace and returns what it printed."""
