@@ -47,6 +47,8 @@ struct tracker {
     struct runtime_container now;
     bool has_met_limit; /* the kernel killed in it for want of memory since it started */
     bool was_stopped;   /* its end is our doing and says nothing of it */
+    bool is_starting;   /* counted as running, but the runtime has not said so yet */
+    bool had_ended;     /* before it was started again */
     int restarts;
     struct backoff backoff;
     int64_t restart_at; /* 0: no restart is planned */

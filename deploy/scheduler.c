@@ -400,6 +400,7 @@ static void container_event(struct reconciler *r, const struct runtime_event *ev
         }
         bool is_exit = event->kind == RUNTIME_EVENT_EXITED;
         t->now.state = is_exit ? RUNTIME_EXITED : RUNTIME_RUNNING;
+        t->is_starting = false;
         t->now.exit_code = event->exit_code;
         t->since_wall_ms = clock_wall_ms();
         t->touched_at = clock_mono_ms();

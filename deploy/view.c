@@ -19,7 +19,7 @@ static void copy(char *out, size_t size, const char *text)
 
 /* --- state --------------------------------------------------------------------------------------- */
 
-/* True when a container of the good release should run and does not, or ended for good and not well. */
+/* True when a container of the good release ended and should run, or ended for good and not well. */
 static bool is_down(struct dep *dep, const struct release_service *service)
 {
     const struct finished *finished = dep_finished(dep, service->id);
@@ -27,7 +27,7 @@ static bool is_down(struct dep *dep, const struct release_service *service)
     if (finished != NULL) {
         return finished->exit_code != 0;
     }
-    return t != NULL && t->now.state != RUNTIME_RUNNING;
+    return t != NULL && (t->now.state == RUNTIME_EXITED || (t->is_starting && t->had_ended));
 }
 
 static const struct release_service *first_down(struct dep *dep)
@@ -44,7 +44,9 @@ static bool is_complete(struct dep *dep)
 {
     for (size_t i = 0; i < dep->good->service_count; i++) {
         const char *id = dep->good->services[i].id;
-        if (dep_tracker(dep, id) == NULL && dep_finished(dep, id) == NULL) {
+        const struct tracker *t = dep_tracker(dep, id);
+        bool is_running = t != NULL && t->now.state == RUNTIME_RUNNING && !t->is_starting;
+        if (!is_running && dep_finished(dep, id) == NULL) {
             return false;
         }
     }

@@ -129,6 +129,8 @@ static void expect_start(struct run *run, const char *id)
             t->restarts = 0;
             backoff_reset(&t->backoff);
         }
+        t->is_starting = true;
+        t->had_ended = t->now.state == RUNTIME_EXITED;
         t->now.state = RUNTIME_RUNNING;
         t->was_stopped = t->has_met_limit = false;
         t->restart_at = 0;
@@ -230,8 +232,13 @@ static void track(struct run *run, const struct plan_step *step)
         run->has_freed = true;
         run->r->is_collect_due = true;
         return;
-    case PLAN_FETCH:
     case PLAN_START:
+        t = dep_tracker(run->dep, step->id);
+        if (t != NULL) {
+            t->is_starting = false;
+        }
+        return;
+    case PLAN_FETCH:
     case PLAN_SETTLE:
     case PLAN_COMMIT:
         return;
@@ -280,6 +287,7 @@ static bool failed(const struct plan_step *step, void *user, const struct err *e
         struct tracker *t = dep_tracker(run->dep, step->id);
         if (t != NULL) {
             t->now.state = RUNTIME_EXITED;
+            t->is_starting = false;
             t->restart_at = clock_mono_ms() + backoff_next_ms(&t->backoff);
         }
         view_touch(run->r);

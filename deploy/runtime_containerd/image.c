@@ -76,6 +76,9 @@ static int load_from(struct runtime_containerd *rc, const struct image *image, c
     CLEANUP(buf_done) struct buf body = BUF_INIT(IMAGE_CONFIG_MAX_BYTES);
     int outcome = content_read(rc->client, config, op, &body, err);
     if (outcome == CONTAINERD_NOT_FOUND) {
+        struct err ignored =
+            ERR_INIT; /* without its record it counts as absent and is fetched again */
+        (void)!image_delete(rc->client, image->name, false, op, &ignored);
         return err_set(err, ERR_RUNTIME_FAILED, "its configuration %s is not in containerd",
                        config);
     }

@@ -259,7 +259,7 @@ static int create(struct runtime *rt, const struct runtime_create *request, cons
 static int start(struct runtime *rt, const char *id, const struct op *op, struct err *err)
 {
     (void)rt;
-    if (enter(op, err) != 0) {
+    if (op_sleep(op, fake->start_ms, err) != 0 || enter(op, err) != 0) {
         return -1;
     }
     struct runtime_container *c = find(id);

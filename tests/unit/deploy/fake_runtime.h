@@ -28,6 +28,7 @@ struct fake {
     int kill_at;            /* the process ends at this call; 0: never */
     bool kill_after;        /* after the call had its effect */
     int64_t stop_ms;        /* how long every stop takes */
+    int64_t start_ms;       /* and every start */
     atomic_int stops_now, stops_together; /* under way; the most that ever were */
     atomic_bool is_down;                  /* the runtime does not answer */
     atomic_bool is_offline;               /* the registry does not answer */

@@ -230,6 +230,41 @@ static void a_job_that_is_done_is_installed(void **state)
     assert_int_equal(service("j")->state, RUNTIME_EXITED);
 }
 
+static bool is_truly_installed(struct card *card, void *user)
+{
+    (void)user;
+    struct view_deployment seen;
+    if (!card_see(card, "web", &seen) || strcmp(seen.state, "installed") != 0) {
+        return false;
+    }
+    assert_int_equal(service("a")->state, RUNTIME_RUNNING);
+    return true;
+}
+
+static void nothing_is_installed_before_the_runtime_says_that_it_runs(void **state)
+{
+    struct card *card = *state;
+    install(card, &v1);
+    fake->start_ms = 300;
+    fake_exit(service("a")->id, 1);
+    assert_true(card_wait(card, "web", "failed"));
+    assert_true(card_wait_for(is_truly_installed, card, NULL));
+    card_rest(card);
+    card_stop(card);
+    fake_reboot();
+    card_start(card);
+    struct view_deployment seen;
+    assert_true(card_see(card, "web", &seen));
+    assert_int_equal(seen.error.code, ERR_NONE);
+    assert_true(card_wait(card, "web", "pending"));
+    assert_true(card_wait_for(is_truly_installed, card, NULL));
+    card_rest(card);
+    fake->container_count = 0;
+    fake_connected();
+    assert_true(card_wait(card, "web", "pending"));
+    assert_true(card_wait_for(is_truly_installed, card, NULL));
+}
+
 /* --- images -------------------------------------------------------------------------------------- */
 
 static void a_lost_image_is_fetched_again_by_digest(void **state)
@@ -406,6 +441,7 @@ int main(void)
         TEST(what_waits_is_judged_again_by_a_new_policy),
         TEST(a_job_that_failed_is_not_called_installed),
         TEST(a_job_that_is_done_is_installed),
+        TEST(nothing_is_installed_before_the_runtime_says_that_it_runs),
         TEST(a_lost_image_is_fetched_again_by_digest),
         TEST(deployments_share_an_image),
         TEST(a_removal_goes_on_when_the_runtime_is_back),

@@ -2,6 +2,8 @@
 /* The promises of the reconciler, over a runtime in memory. */
 #include "card.h"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -557,13 +559,27 @@ static void a_lost_container_comes_back(void **state)
     assert_running("web", "a", "r.example/a@");
 }
 
-#define PORT_80 "    network_mode: host\n    ports: [\"18080:18080\"]\n"
+/* A port that nobody on this machine listens on. */
+static int free_port(void)
+{
+    struct sockaddr_in6 at = {.sin6_family = AF_INET6};
+    socklen_t size = sizeof at;
+    CLEANUP(close_fdp) int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, size), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+    return ntohs(at.sin6_port);
+}
 
 static void a_port_belongs_to_one_deployment(void **state)
 {
     struct card *card = *state;
-    const struct want first = {"web", A_V1 PORT_80, "1"};
-    const struct want second = {"zed", B_V1 PORT_80, "1"};
+    char a[160], b[160];
+    int port = free_port();
+    const char *form = "%s    network_mode: host\n    ports: [\"%d:%d\"]\n";
+    snprintf(a, sizeof a, form, A_V1, port, port);
+    snprintf(b, sizeof b, form, B_V1, port, port);
+    const struct want first = {"web", a, "1"};
+    const struct want second = {"zed", b, "1"};
     install(card, &first);
     const struct want both[] = {first, second};
     card_submit(card, both, 2);
