@@ -559,6 +559,8 @@ static void a_lost_container_comes_back(void **state)
     assert_running("web", "a", "r.example/a@");
 }
 
+#define WITH_PORT "%s    network_mode: host\n    ports: [\"%d:%d\"]\n"
+
 /* A port that nobody on this machine listens on. */
 static int free_port(void)
 {
@@ -575,9 +577,8 @@ static void a_port_belongs_to_one_deployment(void **state)
     struct card *card = *state;
     char a[160], b[160];
     int port = free_port();
-    const char *form = "%s    network_mode: host\n    ports: [\"%d:%d\"]\n";
-    snprintf(a, sizeof a, form, A_V1, port, port);
-    snprintf(b, sizeof b, form, B_V1, port, port);
+    snprintf(a, sizeof a, WITH_PORT, A_V1, port, port);
+    snprintf(b, sizeof b, WITH_PORT, B_V1, port, port);
     const struct want first = {"web", a, "1"};
     const struct want second = {"zed", b, "1"};
     install(card, &first);
