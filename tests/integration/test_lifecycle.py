@@ -158,7 +158,7 @@ def test_payload_that_goes_and_comes_back_is_there(card):
 FAILURES = {
     "exits at once": ({"script": "echo starting; echo the flux is low; exit 4"}, "CONTAINER_EXITED",
                       ["exit code 4", "the flux is low"]),
-    "exits soon": ({"script": "sleep 0.1; echo enough; exit 5"}, "CONTAINER_EXITED", ["exit code 5", "enough"]),
+    "exits soon": ({"script": "sleep 0.1; echo enough; exit 5", "settle": "10s"}, "CONTAINER_EXITED", ["exit code 5", "enough"]),
     "ends cleanly but should stay": ({"script": "exit 0", "restart": "always"}, "CONTAINER_EXITED", ["exit code 0"]),
     "no such command": ({"command": ["/bin/nothing"]}, "CONTAINER_START", ["/bin/nothing"]),
     "not executable": ({"command": ["/etc/passwd"]}, "CONTAINER_START", ["/etc/passwd"]),
@@ -166,12 +166,13 @@ FAILURES = {
 
 
 def failing(reference, how):
-    keys = dict(how)
+    keys = {key: value for key, value in how.items() if key != "settle"}
     return service(reference, keys.pop("script", None), **keys)
 
 
 @pytest.mark.parametrize("how, code, words", FAILURES.values(), ids=FAILURES.keys())
-def test_failed_update_goes_back_and_is_not_tried_again(card, how, code, words):
+def test_failed_update_goes_back_and_is_not_tried_again(make_card, how, code, words):
+    card = make_card(config={"runtime": {"settle": how.get("settle", "500ms")}})
     reference, _ = card.push_image()
     before = installed(card, "app", {"one": service(reference, restart="always"), "two": service(reference)})
     ids = {c.id for c in before.values()}

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The history and its stream, the metrics, and what the endpoint says while something else is broken."""
 
+import re
 import signal
 
 import pytest
+import yaml
 
 from stand.containerd import Containerd
 from stand.endpoint import Metrics, Raw, Silent, Stream
 from stand.process import wait_until
-from stand.workload import service
+from stand.workload import service, volume_dir
 
 STREAMS_MAX = 16  # agent/streams.h
 
@@ -56,6 +58,30 @@ def test_refused_document_is_an_event_with_its_code(card):
                     "the refusal is in the history")
     (event,) = [e for e in card.agent.events() if e["subject"] == "fleet/broken.yaml"]
     assert event["kind"] == "document" and event["code"] == "DOCUMENT_INVALID"
+
+
+def test_what_becomes_of_workloads_stands_in_the_log_as_well(web):
+    web.deploy("bad", {"a": service(f"{web.registry.host}/{web.name('none')}:v1")})
+    web.agent.wait_error("bad", "ARTIFACT_NOT_FOUND")
+    web.agent.wait(lambda: [e for e in web.agent.events() if e["subject"] == "bad" and e.get("code")],
+                   "the failure is in the history")
+    text = web.agent.check_log()
+    assert re.search(r" info deployment name=web text=\"revision [0-9a-f]{8} of commit [0-9a-f]{12} runs\"", text)
+    assert re.search(r" error deployment name=bad code=ARTIFACT_NOT_FOUND error=", text)
+
+
+def test_a_restart_tells_how_the_container_had_ended(card):
+    reference, _ = card.push_image()
+    script = "while [ ! -e /d/end ]; do sleep 0.1; done; rm /d/end; exit 3"
+    compose = {"services": {"a": service(reference, script, restart="always", volumes=["v:/d"])}, "volumes": {"v": {}}}
+    card.deploy("loop", yaml.safe_dump(compose))
+    deployment = card.agent.wait_state("loop", "installed")
+    open(f"{volume_dir(card, deployment, 'v')}/end", "w").close()
+
+    def told():
+        return [e for e in card.agent.events() if "started again" in e["text"]]
+    (event,) = card.agent.wait(told, "the restart is in the history")
+    assert event["subject"] == "loop" and event["text"].endswith("it had ended with code 3"), event
 
 
 def test_stream_begins_with_the_history_and_goes_on(web, keep):
@@ -209,6 +235,7 @@ def ready(card):
 
 
 def test_ready_when_containerd_answers_and_a_state_was_accepted(card):
+    card.agent.wait(lambda: "containerd" not in ready(card)[1], "containerd answered the agent")
     status, text = ready(card)
     assert status == 503 and "desired state" in text
     assert card.agent.get("/healthz", parse=False) == (200, b"ok\n")
