@@ -21,7 +21,8 @@
 
 #define NODISCARD __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
-#define CLEANUP(function) __attribute__((cleanup(function)))
+/* Being freed is use enough: clang would call an owner that nobody reads unused. */
+#define CLEANUP(function) __attribute__((cleanup(function), unused))
 
 /* Yields the value of a pointer variable and leaves NULL in it. */
 #define TAKE(pointer)                                                                              \

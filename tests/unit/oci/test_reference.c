@@ -98,8 +98,8 @@ static void refuse_what_the_grammar_does_not_allow(void **state)
         "registry.example/web?x=y",
         "registry.example/web#x",
         "registry.example/web%2f",
-        "registry.example/w\xc3\xa9"
-        "b",
+        ("registry.example/w\xc3\xa9"
+         "b"),
         "[::1/web",
         "[x::y]/web",
         "[::1]x/web",

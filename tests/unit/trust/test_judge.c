@@ -393,8 +393,8 @@ static void manifest_that_is_none_is_a_refusal(void **state)
     static const char *const manifests[] = {
         "x",
         "{}",
-        "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\","
-        "\"manifests\":[]}",
+        ("{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\","
+         "\"manifests\":[]}"),
     };
     CLEANUP(policy_freep) struct policy *policy = load_signed_by("{\"any_of\":[\"a\"]}");
     for (size_t i = 0; i < ARRAY_LEN(manifests); i++) {

@@ -138,7 +138,7 @@ static void signature_beside_the_image_is_found(void **state)
     }
     assert_string_equal(outcome.verdict.signer, "a");
     char target[160];
-    snprintf(target, sizeof(target), "/v2/apps/web/manifests/sha256-%s.sig", RIG_DIGEST + 7);
+    snprintf(target, sizeof(target), "/v2/apps/web/manifests/sha256-%s.sig", &RIG_DIGEST[7]);
     assert_int_equal(fake_requests_to(server, target), 1);
     assert_int_equal(fake_requests_to(server, "/v2/apps/web/blobs/"), 1);
     fake_stop(server);
