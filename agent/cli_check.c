@@ -27,7 +27,45 @@ struct validation {
     const struct config *config; /* NULL: admission is not checked */
     size_t checked;              /* documents and projects that were looked at */
     size_t failures;
+    struct known *known; /* the documents so far: ids and names are used once in a folder */
+    size_t known_count;
 };
+
+struct known {
+    char *id, *name, *path;
+};
+
+static void validation_done(struct validation *v)
+{
+    for (size_t i = 0; i < v->known_count; i++) {
+        free(v->known[i].id);
+        free(v->known[i].name);
+        free(v->known[i].path);
+    }
+    free(v->known);
+}
+
+static int remember(struct validation *v, const char *path, const struct document *document,
+                    struct err *err)
+{
+    for (size_t i = 0; i < v->known_count; i++) {
+        bool same_id = strcmp(v->known[i].id, document->id) == 0;
+        if (same_id || strcmp(v->known[i].name, document->name) == 0) {
+            return err_set(err, ERR_DOCUMENT_INVALID, "%s '%s' is already used by %s",
+                           same_id ? "id" : "name", same_id ? document->id : document->name,
+                           v->known[i].path);
+        }
+    }
+    struct known *grown = realloc(v->known, (v->known_count + 1) * sizeof(*grown));
+    if (grown == NULL) {
+        return err_no_memory(err);
+    }
+    v->known = grown;
+    struct known *one = &grown[v->known_count++];
+    *one = (struct known){strdup(document->id), strdup(document->name), strdup(path)};
+    bool is_whole = one->id != NULL && one->name != NULL && one->path != NULL;
+    return is_whole ? 0 : err_no_memory(err);
+}
 
 static void report(struct validation *v, const char *path, const struct err *err)
 {
@@ -65,6 +103,13 @@ static int check_payload(const struct validation *v, const char *dir, const char
         .payload_fd = fd, .payload_dir = absolute, .component = name, .parameters = parameters};
     if (compose_load(&options, &project, err) < 0) {
         return -1;
+    }
+    for (size_t i = 0; i < project->service_count; i++) {
+        const struct compose_service *service = &project->services[i];
+        struct imageref ref;
+        if (imageref_parse(str_of(service->image), &ref, err) < 0) {
+            return err_wrap(err, "service %s", service->name);
+        }
     }
     if (v->config == NULL) {
         return 0;
@@ -109,6 +154,9 @@ static int check_document(struct validation *v, const char *path, const struct y
         if (check_component(v, path, document, i, err) < 0) {
             return -1;
         }
+    }
+    if (remember(v, path, document, err) < 0) {
+        return -1;
     }
     CLEANUP(free_charp) char *what = NULL;
     if (asprintf(&what, "deployment %s (%s)", document->name, document->id) < 0) {
@@ -224,6 +272,7 @@ int cli_validate(struct cli *cli)
         (void)err_set(&err, ERR_NOT_FOUND, "there is no document in '%s'", path);
         report(&v, path, &err);
     }
+    validation_done(&v);
     return v.failures == 0 ? CLI_DONE : CLI_NO;
 }
 

@@ -168,9 +168,11 @@ static void print_receipt(const json_t *r)
 {
     const json_t *document = json_object_get(r, "document");
     const json_t *image = json_object_get(r, "image");
-    printf("commit %.*s signed by %s -> %s -> %s@%s -> rule %s, %s %s -> container %s\n",
+    const char *reference = cli_text(image, "reference");
+    int name_len = (int)strcspn(reference, "@"); /* a digest in it is the one that follows */
+    printf("commit %.*s signed by %s -> %s -> %.*s@%s -> rule %s, %s %s -> container %s\n",
            SHORT_REVISION, cli_text(r, "commit"), cli_text(r, "signer"), cli_text(document, "path"),
-           cli_text(image, "reference"), cli_text(image, "digest"), cli_text(r, "rule"),
+           name_len, reference, cli_text(image, "digest"), cli_text(r, "rule"),
            cli_text(r, "scheme"), cli_text(r, "imageSigner"), cli_text(r, "container"));
 }
 

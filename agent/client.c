@@ -5,6 +5,8 @@
 #include "agent/client.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <unistd.h>
 
 #include "pkg/http/http.h"
 
@@ -45,6 +47,20 @@ static int problem(const struct http_response *response, struct err *err)
     return err_set(err, ERR_PROTOCOL, "the agent answered %d", response->status);
 }
 
+/* What the HTTP library says of a socket that nobody serves names a host that does not exist. */
+static int unanswered(const char *socket_path, struct err *err)
+{
+    if (err->code != ERR_UNREACHABLE) {
+        return err_wrap(err, "the agent does not answer at %s", socket_path);
+    }
+    if (access(socket_path, W_OK) < 0) {
+        return err_set_errno(err, ERR_UNREACHABLE, errno, "the agent does not answer at %s",
+                             socket_path);
+    }
+    return err_set(err, ERR_UNREACHABLE, "the agent does not answer at %s: it does not run",
+                   socket_path);
+}
+
 int client_ask(const char *socket_path, const char *method, const char *path, struct buf *body,
                struct err *err)
 {
@@ -64,7 +80,7 @@ int client_ask(const char *socket_path, const char *method, const char *path, st
         return -1;
     }
     if (http_perform(client, &request, &op, &response, err) < 0) {
-        return err_wrap(err, "the agent does not answer at %s", socket_path);
+        return unanswered(socket_path, err);
     }
     if (response.status >= 400) {
         return problem(&response, err);

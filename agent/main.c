@@ -126,6 +126,10 @@ static int find_socket(struct cli *cli)
 static int run(const struct command *command, struct cli *cli, int argc, char **argv)
 {
     int option;
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        printf("usage: remora %s %s\n\n%s\n", command->name, command->operands, command->sentence);
+        return CLI_DONE;
+    }
     while ((option = getopt_long(argc, argv, "f", long_options, NULL)) != -1) {
         if (option == '?' || strchr(command->options, option) == NULL || !set_option(cli, option)) {
             fprintf(stderr, "usage: remora %s %s\n", command->name, command->operands);

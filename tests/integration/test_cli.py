@@ -9,10 +9,11 @@ import re
 import subprocess
 
 import pytest
+import yaml
 
 from stand import pki
 from stand.agent import BINARY, SANITIZERS
-from stand.card import Card
+from stand.card import Card, document
 from stand.process import wait_until
 from stand.workload import service
 
@@ -201,6 +202,11 @@ def test_help_names_every_command(word):
         assert re.search(rf"^  {command}\b", done.stdout, re.M)
 
 
+def test_a_command_has_help():
+    done = run("logs", "--help")
+    assert done.returncode == 0 and done.stderr == "" and done.stdout.startswith("usage: remora logs NAME")
+
+
 def test_version_is_one_line():
     for word in ("version", "--version"):
         assert re.fullmatch(r"remora \d+\.\d+\.\d+\n", run(word).stdout)
@@ -213,7 +219,7 @@ def test_without_the_daemon_it_is_1_with_a_clear_sentence(make_card, args):
     done = card.agent.cli(*args, check=False)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("remora: UNREACHABLE: the agent does not answer at " + card.agent.socket)
-    assert len(done.stderr.splitlines()) == 1
+    assert len(done.stderr.splitlines()) == 1 and "http:" not in done.stderr
 
 
 def test_socket_can_be_named(web, tmp_path):
@@ -262,6 +268,27 @@ def test_validate_reports_every_bad_file_and_the_good_ones(tree):
     assert f"{tree}/web.yaml: ok, deployment web" in done.stdout
 
 
+@pytest.mark.parametrize("member", ["id", "name"])
+def test_validate_knows_that_ids_and_names_are_used_once(tree, member):
+    value = document("web") if member == "name" else document("other", "./web")
+    value["id"] = document("web" if member == "id" else "other")["id"]
+    value["metadata"]["name"] = "web" if member == "name" else "other"
+    with open(f"{tree}/zweb.yaml", "w") as f:
+        yaml.safe_dump(value, f)
+    done = run("validate", tree)
+    assert done.returncode == 1 and f"{tree}/web.yaml: ok" in done.stdout
+    assert re.search(rf"zweb.yaml: DOCUMENT_INVALID: {member} '[^']*' is already used by {tree}/web.yaml", done.stderr)
+
+
+def test_validate_refuses_images_that_the_agent_refuses(tree):
+    with open(f"{tree}/web/compose.yaml", "w") as f:
+        f.write("services:\n  web:\n    image: busybox\n")
+    for path in (tree, f"{tree}/web"):
+        done = run("validate", path)
+        assert done.returncode == 1
+        assert "REFERENCE_INVALID" in done.stderr and "service web: " in done.stderr
+
+
 def test_validate_finds_nothing_is_no_success(tmp_path):
     for path in (tmp_path, tmp_path / "missing"):
         done = run("validate", str(path))
@@ -270,7 +297,7 @@ def test_validate_finds_nothing_is_no_success(tmp_path):
 
 def test_validate_asks_the_card_what_it_admits(card, tree):
     with open(f"{tree}/web/compose.yaml", "w") as f:
-        f.write("services:\n  web:\n    image: x/y:1\n    network_mode: none\n    volumes: [\"/etc:/host:ro\"]\n")
+        f.write("services:\n  web:\n    image: reg.example/y:1\n    network_mode: none\n    volumes: [\"/etc:/host:ro\"]\n")
     assert run("validate", f"{tree}/web").returncode == 0
     done = card.agent.cli("validate", f"{tree}/web", check=False)
     assert done.returncode == 1 and "NOT_ADMITTED" in done.stderr
