@@ -401,7 +401,9 @@ static void container_event(struct reconciler *r, const struct runtime_event *ev
         bool is_exit = event->kind == RUNTIME_EVENT_EXITED;
         t->now.state = is_exit ? RUNTIME_EXITED : RUNTIME_RUNNING;
         t->is_starting = false;
-        t->now.exit_code = event->exit_code;
+        if (is_exit) {
+            t->now.exit_code = event->exit_code; /* of the last end, also when it runs again */
+        }
         t->since_wall_ms = clock_wall_ms();
         t->touched_at = clock_mono_ms();
         if (!is_exit) {

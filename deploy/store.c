@@ -175,8 +175,24 @@ int store_load(struct store *store, store_row_fn *each, void *user, struct err *
 
 /* --- writing ------------------------------------------------------------------------------------- */
 
+/* What becomes of workloads stands in the log too; the agent itself tells of everything else there. */
+static void log_event(const struct store_event *event)
+{
+    const char *text = event->text != NULL ? event->text : "";
+    if (strcmp(event->kind, "deployment") != 0 && strcmp(event->kind, "container") != 0) {
+        return;
+    }
+    if (event->code != NULL && event->code[0] != '\0') {
+        log_error(event->kind, LOG_STR("name", event->subject), LOG_STR("code", event->code),
+                  LOG_STR("error", text));
+    } else {
+        log_info(event->kind, LOG_STR("name", event->subject), LOG_STR("text", text));
+    }
+}
+
 static int insert_event(struct store *store, const struct store_event *event, struct err *err)
 {
+    log_event(event);
     if (db_run(store->db, err,
                "INSERT INTO event(at_ms, kind, subject, code, text) VALUES(?1, ?2, ?3, ?4, ?5)",
                "issss", clock_wall_ms(), event->kind, event->subject,
