@@ -93,10 +93,8 @@ def look(card, names):
             text = re.sub(pattern, short, text)
         return text
     named = {kind: sorted(map(name, found)) for kind, found in picture.items()}
-    named["files"] = sorted({text for text in named["files"] if "/pack." not in text} |
-                            ({"pack."} if any("/pack." in text for text in named["files"]) else set()))
-    named["payloads"] = [str(sum(re.fullmatch(r"payload/[0-9a-f]+", text) is not None
-                                 for text in picture["files"]))]
+    packs = {text for text in named["files"] if "/pack." in text}
+    named["files"] = sorted([text for text in named["files"] if text not in packs] + list(packs))
     return named
 
 
