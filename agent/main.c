@@ -11,6 +11,7 @@
 #include "agent/daemon.h"
 #include "agent/server.h"
 #include "pkg/base/clock.h"
+#include "pkg/trust/sshsig.h"
 #include "pkg/trust/trust.h"
 
 static const struct command {
@@ -51,6 +52,7 @@ static int check_config(const struct cli *cli)
 {
     CLEANUP(config_freep) struct config *config = NULL;
     CLEANUP(policy_freep) struct policy *policy = NULL;
+    struct allowed_signers *signers = NULL;
     struct err err = ERR_INIT;
     if (config_load(cli->config_path, &config, &err) < 0 ||
         server_check(&config->status, &err) < 0 ||
@@ -58,6 +60,12 @@ static int check_config(const struct cli *cli)
          policy_load(config->policy_file, clock_wall_ms(), &policy, &err) < 0)) {
         return cli_fail(&err);
     }
+    if (config->git.allowed_signers != NULL &&
+        allowed_signers_load(config->git.allowed_signers, &signers, &err) < 0) {
+        (void)err_wrap(&err, "allowed_signers");
+        return cli_fail(&err);
+    }
+    allowed_signers_free(signers);
     printf("%s: ok\n", cli->config_path);
     return CLI_DONE;
 }

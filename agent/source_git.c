@@ -340,7 +340,7 @@ int source_git_new(const struct config *config, struct reconciler *reconciler,
     CLEANUP(source_freep) struct source *source = &s->base;
     if (config->git.allowed_signers != NULL &&
         allowed_signers_load(config->git.allowed_signers, &s->signers, err) < 0) {
-        return -1;
+        return err_wrap(err, "allowed_signers");
     }
     if (open_repo(s, err) < 0 || load_accepted(s, err) < 0) {
         return err_wrap(err, "git source");

@@ -317,6 +317,20 @@ def test_check_config_names_file_line_and_column(make_card, text, words):
             assert word in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("text", [None, "nobody\n", "operator@example ssh-ed25519 AAAA\n"])
+def test_check_config_reads_who_may_sign_commits(make_card, text):
+    card = make_card(start=False)
+    os.unlink(card.signers)
+    if text is not None:
+        with open(card.signers, "w") as f:
+            f.write(text)
+    done = card.agent.cli("agent", "--check-config", check=False)
+    assert done.returncode == 1 and "allowed_signers: " in done.stderr and card.signers in done.stderr
+    card.agent.start()
+    error = card.agent.wait(lambda: card.agent.status()["source"].get("error"), "the source is refused")
+    assert done.stderr == f"remora: {error['code']}: {error['message']}\n"
+
+
 def test_missing_configuration_is_said(make_card, tmp_path):
     card = make_card(start=False)
     os.unlink(card.agent.path)
