@@ -60,9 +60,9 @@ static int check_bind(const struct admission_rules *rules, const struct compose_
     if (!is_allowed(path, rules->bind_prefixes)) {
         return refuse(err, service, mount,
                       strcmp(path, mount->source) == 0
-                          ? "is beneath none of the card's allowed bind prefixes (bind_prefixes)"
-                          : "leads through a link to a place that is beneath none of the card's "
-                            "allowed bind prefixes (bind_prefixes)");
+                          ? "is beneath no directory of runtime.allow.bind_mounts"
+                          : "leads through a link to a place that is beneath no directory of "
+                            "runtime.allow.bind_mounts");
     }
     return 0;
 }

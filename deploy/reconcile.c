@@ -416,6 +416,17 @@ static int describe_install(struct dep *dep, struct buf *out, struct err *err)
     return buf_append_text(out, "then fetch, create, start, settle, commit\n", err);
 }
 
+/* "Nothing to do" is half of the truth when the wanted revision failed. */
+static int describe_failure(const struct dep *dep, struct buf *out, struct err *err)
+{
+    if (dep->failed_revision[0] == '\0' || dep->error.code == ERR_NONE) {
+        return 0;
+    }
+    return buf_printf(out, err, "the wanted revision failed and %s: %s: %s\n",
+                      dep->retry_at != 0 ? "is tried again later" : "waits for a change",
+                      err_token(dep->error.code), dep->error.text);
+}
+
 static int describe(struct dep *dep, struct buf *out, struct err *err)
 {
     static const struct {
@@ -433,6 +444,9 @@ static int describe(struct dep *dep, struct buf *out, struct err *err)
     }
     if (goal == GOAL_INSTALL) {
         return describe_install(dep, out, err);
+    }
+    if (describe_failure(dep, out, err) != 0) {
+        return -1;
     }
     CLEANUP(plan_freep) struct plan *plan = NULL;
     const struct release *wanted = goal == GOAL_RESTORE ? dep->wanted : dep->good;

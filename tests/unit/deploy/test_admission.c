@@ -69,10 +69,9 @@ struct row {
     const char *why; /* NULL: admitted */
 };
 
-#define NONE_OF "is beneath none of the card's allowed bind prefixes (bind_prefixes)"
+#define NONE_OF "is beneath no directory of runtime.allow.bind_mounts"
 #define THROUGH                                                                                    \
-    "leads through a link to a place that is beneath none of the card's allowed bind prefixes "    \
-    "(bind_prefixes)"
+    "leads through a link to a place that is beneath no directory of runtime.allow.bind_mounts"
 
 static const struct row rows[] = {
     {"data", "data", NULL},
