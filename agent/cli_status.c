@@ -64,9 +64,12 @@ static void print_containers(const json_t *deployment)
     const char *state = cli_text(deployment, "state");
     json_array_foreach(containers, i, container)
     {
+        char restarts[24];
+        snprintf(restarts, sizeof(restarts), "%lld",
+                 (long long)json_integer_value(json_object_get(container, "restarts")));
         printf(ROW, i == 0 ? name : "", i == 0 ? state : "", cli_text(container, "service"),
-               cli_text(container, "state"), cli_text(container, "health"),
-               cli_text(container, "since"), cli_text(container, "image"));
+               cli_text(container, "state"), restarts, cli_text(container, "since"),
+               cli_text(container, "image"));
     }
     if (i == 0) {
         printf(ROW, name, state, "-", "-", "-", cli_text(deployment, "since"), "-");
@@ -82,7 +85,7 @@ static void print_containers(const json_t *deployment)
 
 static void print_header(void)
 {
-    printf(ROW, "NAME", "STATE", "SERVICE", "CONTAINER", "HEALTH", "SINCE", "IMAGE");
+    printf(ROW, "NAME", "STATE", "SERVICE", "CONTAINER", "RESTARTS", "SINCE", "IMAGE");
 }
 
 static void print_deployments(const json_t *answer)

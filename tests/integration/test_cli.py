@@ -48,7 +48,7 @@ def test_status_is_a_table_for_people(web):
     assert "card-1" in text and commit[:12] in text and "operator@example" in text
     assert re.search(r"^source +ok ", text, re.M) and re.search(r"^runtime +up +containerd 1\.", text, re.M)
     assert re.search(r"^trust +ok +policy serial 1$", text, re.M)
-    assert row(text, "web")[:5] == ["web", "installed", "web", "running", "none"]
+    assert row(text, "web")[:5] == ["web", "installed", "web", "running", "0"]
 
 
 def test_status_shows_code_and_sentence_of_every_error(web):
@@ -66,6 +66,8 @@ def test_status_shows_code_and_sentence_of_every_error(web):
     assert row(text, "bad")[1] == web.agent.deployment("bad")["state"]
     assert row(text, "web")[1] == "installed"
     assert re.search(r"^source +refused ", text, re.M)
+    plan = web.agent.cli("plan").stdout
+    assert f"failed and is tried again later: ARTIFACT_NOT_FOUND: {bad['error']['message']}" in plan, plan
 
 
 def test_status_as_json_is_what_the_endpoint_says(web):
