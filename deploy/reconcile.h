@@ -66,7 +66,9 @@ void reconciler_submit(struct reconciler *r, struct desired *desired);
  * directories until they were submitted, in one thread. Waits while a removal is going on. */
 void reconciler_hold_payloads(struct reconciler *r);
 void reconciler_release_payloads(struct reconciler *r);
-/* Replaces the trust policy (shared, reference-free: the reconciler takes ownership). */
+/* Replaces the trust policy (shared, reference-free: the reconciler takes ownership). Touches nothing that
+ * runs. What was refused is tried again at once, and what is not started yet is judged again when the
+ * policy's serial is another one. */
 void reconciler_set_policy(struct reconciler *r, struct policy *policy);
 /* Forgets back-offs and tries at once what is waiting for time (after POST /v1/sync). */
 void reconciler_wake(struct reconciler *r);
