@@ -42,8 +42,9 @@ def steady(make_card, daemon):
 
 
 def test_version_in_the_status_is_that_of_the_peer(make_card, daemon):
-    runtime = make_card(containerd=daemon).agent.status()["runtime"]
-    assert runtime["state"] == "up"
+    agent = make_card(containerd=daemon).agent
+    agent.wait(lambda: agent.status()["runtime"]["state"] == "up", "containerd is found")
+    runtime = agent.status()["runtime"]
     assert re.findall(r"\d+\.\d+\.\d+", runtime["version"]) == [version(daemon.name)]
 
 
