@@ -17,14 +17,18 @@
 #include <signal.h>
 
 #include "deploy/logs.h"
+#include "deploy/runtime_containerd/bundle.h"
 #include "deploy/runtime_containerd/workload.h"
+#include "pkg/base/clock.h"
 #include "pkg/containerd/task.h"
 
 #define START_TRIES 3
 #define AGAIN 1
 
-/* How long containerd may need to end the creation of a client that died; two seconds were seen. */
+/* How long containerd may need to end the creation of a client that died; two seconds were seen. When
+ * nobody lives in the task's directory for OTHER_CREATION_STALE_MS, it was left by a dead containerd. */
 #define OTHER_CREATION_MS 15000
+#define OTHER_CREATION_STALE_MS 3000
 #define OTHER_CREATION_PAUSE_MS 100
 #define OTHER_CREATION 2
 
@@ -62,15 +66,6 @@ static int delete_remains(struct runtime_containerd *rc, const char *id, const s
 }
 
 /* --- start -------------------------------------------------------------------------------------- */
-
-/* A client (this agent before it was killed) asked for the same task and is gone; containerd is still at
- * it, and has no code of its own for that. */
-static bool is_other_creation(const char *id, const struct err *err)
-{
-    char sign[RUNTIME_ID_SIZE + 32];
-    snprintf(sign, sizeof sign, "/%s: file exists", id);
-    return err != NULL && err->code == ERR_RUNTIME_FAILED && strstr(err->text, sign) != NULL;
-}
 
 /* There is a task already. 0: it runs now; AGAIN: it was in the way and is gone. */
 static int adopt(struct runtime_containerd *rc, const char *id, const struct op *op,
@@ -132,6 +127,7 @@ static int try_start(struct runtime_containerd *rc, const char *id, const char *
         stderr_path = NULL;
         return err_no_memory(err);
     }
+    char bundle[PATH_MAX];
     const struct task_options options = {
         .container_id = id, .rootfs = &mounts, .stdout_path = log_path, .stderr_path = stderr_path};
     int made = task_create(rc->client, &options, op, NULL, err);
@@ -143,7 +139,26 @@ static int try_start(struct runtime_containerd *rc, const char *id, const char *
     case CONTAINERD_NOT_FOUND:
         return err_set(err, ERR_RUNTIME_FAILED, "it is not recorded");
     default:
-        return is_other_creation(id, err) ? OTHER_CREATION : start_failed(err);
+        /* A client (this agent before it was killed) asked for the same task and is gone; containerd is
+         * still at it, or died over it. It has no code of its own for that. */
+        return err != NULL && bundle_in_the_way(id, err, bundle) ? OTHER_CREATION
+                                                                 : start_failed(err);
+    }
+}
+
+/* Removes the bundle that is named in `refusal` when nobody has lived in it for long enough. */
+static void clear_bundle(const char *id, const struct err *refusal, int64_t *empty_since)
+{
+    char bundle[PATH_MAX];
+    struct err ignored = ERR_INIT; /* then it stays in the way, and the refusal tells */
+    if (!bundle_in_the_way(id, refusal, bundle)) {
+        return;
+    }
+    int64_t now = clock_mono_ms();
+    if (bundle_is_inhabited(bundle)) {
+        *empty_since = now;
+    } else if (now - *empty_since >= OTHER_CREATION_STALE_MS) {
+        (void)!bundle_remove(bundle, &ignored);
     }
 }
 
@@ -153,8 +168,10 @@ static int start(struct runtime_containerd *rc, const char *id, const char *log_
 {
     struct op wait = op_within(op, OTHER_CREATION_MS);
     struct err ignored = ERR_INIT;
+    int64_t empty_since = clock_mono_ms();
     int result = try_start(rc, id, log_path, op, err);
     while (result == OTHER_CREATION && op_sleep(&wait, OTHER_CREATION_PAUSE_MS, &ignored) == 0) {
+        clear_bundle(id, err, &empty_since);
         *err = ERR_INIT;
         result = try_start(rc, id, log_path, op, err);
     }

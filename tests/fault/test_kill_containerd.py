@@ -175,7 +175,7 @@ def quiet(scene):
     pass
 
 
-DEATHS = [pull, unpack, stop, settle, quiet]
+DEATHS = [pull, unpack, stop, start, settle, quiet]
 HANGS = [pull, unpack, stop, start, quiet]
 
 
@@ -225,3 +225,17 @@ def test_agent_that_starts_before_containerd_finds_everything_as_it_was(scene):
     scene.wait_up()
     scene.wait_end()
     assert pids(scene.card) == before
+
+
+def test_directory_that_a_dead_containerd_left_is_no_obstacle(scene):
+    """Dying between the directory of a task and its shim, containerd leaves the one without the other, and
+    refuses the task for as long as it is there."""
+    before = scene.daemon.containers(scene.card.namespace)
+    scene.update()
+    scene.wait_step("stop")
+    (new,) = scene.daemon.containers(scene.card.namespace) - before
+    left = f"{scene.daemon.directory}/state/io.containerd.runtime.v2.task/{scene.card.namespace}/{new}"
+    os.makedirs(f"{left}/rootfs")
+    with open(f"{left}/config.json", "w") as f:
+        f.write("{}")
+    scene.wait_end()
