@@ -12,6 +12,7 @@
 #include "agent/cli.h"
 #include "agent/registries.h"
 #include "deploy/admission.h"
+#include "deploy/artifact.h"
 #include "deploy/compose.h"
 #include "deploy/document.h"
 #include "pkg/base/clock.h"
@@ -127,7 +128,9 @@ static int check_component(const struct validation *v, const char *path,
     CLEANUP(free_charp) char *dir = NULL;
     char **parameters = NULL;
     if (!component->is_relative) {
-        return 0;
+        struct imageref ref;
+        int read = artifact_reference(component, &ref, err);
+        return read < 0 ? err_wrap(err, "component %s", component->name) : 0;
     }
     const char *slash = strrchr(path, '/');
     if (asprintf(&dir, "%.*s%s", slash != NULL ? (int)(slash - path) + 1 : 0, path,

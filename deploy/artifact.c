@@ -91,10 +91,8 @@ int artifact_get(struct artifact_source *source, const struct imageref *ref, con
 
 /* --- archives of components ---------------------------------------------------------------------- */
 
-/* "oci://host/name" and revision: the tag, in which a registry cannot hold a '+' (Margo:
- * application-registry §tags). */
-static int reference_of(const struct document_component *component, struct imageref *out,
-                        struct err *err)
+int artifact_reference(const struct document_component *component, struct imageref *out,
+                       struct err *err)
 {
     const char *prefix = "oci://";
     if (strncmp(component->repository, prefix, strlen(prefix)) != 0) {
@@ -178,7 +176,7 @@ int artifact_payload(struct artifact_source *source, const struct document_compo
     struct imageref ref = {0};
     struct artifact archive = {.manifest = BUF_INIT(MANIFEST_MAX_BYTES)};
     struct descriptor layer = {0};
-    if (reference_of(component, &ref, err) != 0 ||
+    if (artifact_reference(component, &ref, err) != 0 ||
         get_archive(source, &ref, &archive, &layer, err) != 0) {
         return -1;
     }

@@ -52,6 +52,11 @@ struct artifact {
     struct verdict verdict;
 };
 
+/* Where the archive of a component stands: "oci://host/name" and revision, the tag, in which a registry
+ * cannot hold a '+' (Margo: application-registry §tags). */
+int artifact_reference(const struct document_component *component, struct imageref *out,
+                       struct err *err) NODISCARD;
+
 /* Resolves `ref` and has it judged as `kind` ("image" or "compose"). */
 int artifact_get(struct artifact_source *source, const struct imageref *ref, const char *kind,
                  struct artifact *out, struct err *err) NODISCARD;

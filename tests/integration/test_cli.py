@@ -291,6 +291,13 @@ def test_validate_refuses_images_that_the_agent_refuses(tree):
         assert "REFERENCE_INVALID" in done.stderr and "service web: " in done.stderr
 
 
+def test_validate_refuses_archives_that_the_agent_refuses(tree):
+    with open(f"{tree}/web.yaml", "w") as f:
+        yaml.safe_dump(document("web", "oci://registry.example.com/apps/web/", revision="1.0"), f)
+    done = run("validate", tree)
+    assert done.returncode == 1 and "REFERENCE_INVALID: component web: " in done.stderr
+
+
 def test_validate_finds_nothing_is_no_success(tmp_path):
     for path in (tmp_path, tmp_path / "missing"):
         done = run("validate", str(path))
