@@ -64,7 +64,7 @@ class Small:
 
 
 @pytest.fixture
-def small(make_card, keep, tmp_path):
+def small(keep, make_card, tmp_path):
     return Small(make_card, keep, tmp_path, 48)
 
 
@@ -91,7 +91,7 @@ def test_image_is_installed_when_space_was_freed(small):
     assert "error" not in small.card.agent.wait_state("app", "installed", commit=commit)
 
 
-def test_disk_that_is_filled_by_others_meanwhile(make_card, keep, tmp_path, registry):
+def test_disk_that_is_filled_by_others_meanwhile(keep, make_card, tmp_path, registry):
     """The image would have fitted when its fetch began."""
     watched = keep(Hostile(upstream=registry))
     small = Small(make_card, keep, tmp_path, 96, registry=watched)
@@ -129,7 +129,7 @@ def state(keep, tmp_path):
 
 
 @pytest.fixture
-def card(make_card, state):
+def card(state, make_card):
     card = make_card(config={"state_dir": f"{state.path}/remora", "runtime": {"settle": "200ms"}}, start=False)
     card.agent.state_dir = f"{state.path}/remora"
     card.agent.start()

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A card: containerd, a registry, a signed git repository and an agent, wired together."""
 
+import contextlib
+import glob
 import itertools
 import json
 import os
@@ -112,3 +114,6 @@ class Card:
             self.agent.kill()
             if self.containerd.process.is_running():
                 self.containerd.clear(self.namespace)
+            for path in glob.glob(f"/sys/fs/cgroup/{self.namespace}") + glob.glob(f"/sys/fs/cgroup/*/{self.namespace}"):
+                with contextlib.suppress(OSError):  # a process may be on its way out
+                    os.rmdir(path)

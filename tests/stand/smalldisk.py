@@ -51,5 +51,4 @@ class SmallDisk:
         os.unlink(self.filler)
 
     def stop(self):
-        self._run("umount", self.path, check=False)
-        self._run("umount", "-l", self.path, check=False)
+        self._run("umount", "-l", self.path)
