@@ -3,8 +3,10 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 
 from .process import Process, wait_until
 
@@ -15,7 +17,9 @@ class Containerd:
     def __init__(self, directory, snapshotter="overlayfs", root=None, programs=None, config_version=2):
         self.directory = str(directory)
         os.makedirs(self.directory, exist_ok=True)
-        self.socket = f"{self.directory}/containerd.sock"
+        # A unix socket's path holds 107 bytes, and a test's directory may be longer.
+        self.short = tempfile.mkdtemp(prefix="rt-", dir="/run")
+        self.socket = f"{self.short}/containerd.sock"
         self.root = root or f"{self.directory}/root"
         self.log = f"{self.directory}/containerd.log"
         self.snapshotter = snapshotter
@@ -38,7 +42,8 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 
     def start(self):
         self.process = Process([f"{self.bin}containerd", "--config", self.config], self.log, self.env)
-        wait_until(self.is_up, "containerd answers")
+        wait_until(lambda: self.is_up() or not self.process.is_running(), "containerd answers")
+        assert self.process.is_running(), self.process.tail()
 
     def is_up(self):
         return self._ctr("version", check=False).returncode == 0
@@ -57,6 +62,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
         mounts = [line.split()[1] for line in open("/proc/self/mounts")]
         for mount in sorted((m for m in mounts if m.startswith(self.directory + "/")), reverse=True):
             subprocess.run(["umount", "-l", mount], check=False)
+        shutil.rmtree(self.short, ignore_errors=True)
 
     def clear(self, namespace):
         for task in self.ctr(namespace, "tasks", "ls", "-q").split():
