@@ -327,6 +327,21 @@ static enum err_code code_of(const struct http_transfer *t, CURLcode result)
     return ERR_PROTOCOL;
 }
 
+/* Takes " after N ms" out of libcurl's sentence: the same trouble must read the same each time, or
+ * every repetition would look like news. */
+static void drop_elapsed(char *text)
+{
+    char *at = strstr(text, " after ");
+    if (at == NULL) {
+        return;
+    }
+    char *digits = at + strlen(" after ");
+    char *end = digits + strspn(digits, "0123456789");
+    if (end > digits && strncmp(end, " ms", 3) == 0) {
+        memmove(at, end + 3, strlen(end + 3) + 1);
+    }
+}
+
 static int result_error(struct http_transfer *t, CURLcode result, struct err *err)
 {
     if (t->failure.code != ERR_NONE) {
@@ -338,6 +353,7 @@ static int result_error(struct http_transfer *t, CURLcode result, struct err *er
                    ? 0
                    : err_set(err, ERR_PROTOCOL, "%s %s: no answer", t->method, t->url.shown);
     }
+    drop_elapsed(t->detail);
     const char *detail = t->detail[0] != '\0' ? t->detail : curl_easy_strerror(result);
     return err_set(err, code_of(t, result), "%s %s: %.200s", t->method, t->url.shown, detail);
 }
