@@ -44,7 +44,9 @@ def test_update_replaces_container(card):
     before = card.agent.wait_state("web", "installed")["containers"][0]["id"]
     second, _ = card.push_image(tag="v2", text="second")
     commit = card.deploy("web", web(second, port))
-    after = card.agent.wait_state("web", "installed", commit=commit)["containers"][0]["id"]
+    card.agent.wait_state("web", "installed", commit=commit)
+    card.agent.wait(lambda: len(card.agent.deployment("web")["containers"]) == 1, "the old container is gone")
+    after = card.agent.deployment("web")["containers"][0]["id"]
     assert after != before
     assert card.running() == {after}
     assert fetch(port) == "second"

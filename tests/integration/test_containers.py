@@ -258,7 +258,7 @@ def test_taken_port_is_refused_and_taken_when_free(stage, image):
         deployment = stage.agent.wait_state(name, "failed", commit=commit)
         assert deployment["error"]["code"] == "PORT_IN_USE"
         assert str(port) in deployment["error"]["message"]
-        assert "retryAt" in deployment
+        stage.agent.wait(lambda: "retryAt" in stage.agent.deployment(name), "the next attempt is planned")
         assert deployment["containers"] == []
     stage.agent.sync()
     stage.agent.wait_state(name, "installed", commit=commit)
