@@ -5,8 +5,10 @@
  * The reconciler owns the store and a small set of workers. A deployment is handled by one worker at a
  * time, independent deployments side by side (at most RECONCILE_WORKERS_MAX). Workers exist only while
  * there is work. For each deployment a worker runs: payload -> compose -> admission -> resolve ->
- * verify -> plan -> steps, every step written to the store before it is done. The plan is a value
- * (plan.h) and this module only walks it.
+ * verify -> plan -> steps. The store learns of each phase before it begins (prepare with the wanted
+ * release, switch, restore, drop) and of its success afterwards; steps inside a phase may be repeated,
+ * so a crash between two of them is found by looking at what exists. The plan is a value (plan.h) and
+ * this module only walks it.
  *
  * Promises: a running container is stopped only when its replacement is verified and unpacked; a new
  * desired state pre-empts what is under way; a failed revision rolls back to the last good one, once,
@@ -14,7 +16,7 @@
  * after a restart everything that runs is adopted by its labels; removal happens only when a document
  * is absent from a desired state that was read in full.
  *
- * Threads: reconciler_submit, _event, _wake and _view may be called from any thread.
+ * Threads: reconciler_submit, _wake, _view and the notes may be called from any thread.
  *
  * LIMITS: RECONCILE_WORKERS_MAX; RECONCILE_EVENTS_MAX events kept in the store;
  * RECONCILE_SETTLE_MS a container must stay up before its deployment counts as installed;
